@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * All C helpers of Banyan, for bindgen: one header for each topic, beside the C file that implements it. Helpers exist for what
+ * Rust cannot reach: inline functions, macros, and structs that kernel::bindings knows only by name.
+ */
+#ifndef BANYAN_HELPERS_H
+#define BANYAN_HELPERS_H
+
+#include "ksym.h"
+#include "sync.h"
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel functions that are not exported: the one table of them, and a wrapper for each.
+ *
+ * They are resolved once, when banyan.ko loads. A wrapper of a function that this kernel lacks returns -ENOSYS (or does nothing);
+ * what needs it asks banyan_ksym_available() beforehand and refuses with the function's name.
+ *
+ * To add one: a line in BANYAN_KSYMS, a prototype here, and in ksym.c the wrapper. The prototype in the kernel's own header is what
+ * the compiler checks the call against.
+ */
+#ifndef BANYAN_KSYM_H
+#define BANYAN_KSYM_H
+
+#include <linux/types.h>
+
+struct file;
+struct files_struct;
+struct fs_struct;
+struct itimerspec64;
+struct kernel_siginfo;
+struct mm_struct;
+struct mm_walk_ops;
+struct path;
+struct task_struct;
+enum pid_type;
+
+#define BANYAN_KSYMS(X)		\
+	X(close_fd)		\
+	X(d_absolute_path)	\
+	X(do_arch_prctl_64)	\
+	X(do_send_sig_info)	\
+	X(do_setitimer)		\
+	X(group_send_sig_info)	\
+	X(put_files_struct)	\
+	X(replace_fd)		\
+	X(replace_mm_exe_file)	\
+	X(set_fs_pwd)		\
+	X(set_fs_root)		\
+	X(set_mm_exe_file)	\
+	X(wake_up_state)	\
+	X(walk_page_range)
+
+#define BANYAN_KSYM_ENUM(name) BANYAN_KSYM_##name,
+enum banyan_ksym {
+	BANYAN_KSYMS(BANYAN_KSYM_ENUM)
+	BANYAN_KSYM_COUNT,
+};
+
+/* Resolves the table. Returns the number of functions that are missing, or an error if none can be resolved. */
+int banyan_ksym_resolve(void);
+bool banyan_ksym_available(enum banyan_ksym which);
+/* Returns the function's name, or NULL if there is no such entry. */
+const char *banyan_ksym_name(enum banyan_ksym which);
+
+int banyan_ksym_close_fd(unsigned int fd);
+/* Returns an ERR_PTR or the start of the path within buf. */
+char *banyan_ksym_d_absolute_path(const struct path *path, char *buf, int len);
+long banyan_ksym_do_arch_prctl_64(struct task_struct *task, int option, unsigned long arg);
+int banyan_ksym_do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type);
+int banyan_ksym_do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *old);
+int banyan_ksym_group_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type);
+/* Does nothing if missing: the files_struct then leaks, so ask first. */
+void banyan_ksym_put_files_struct(struct files_struct *files);
+int banyan_ksym_replace_fd(unsigned int fd, struct file *file, unsigned int flags);
+int banyan_ksym_replace_mm_exe_file(struct mm_struct *mm, struct file *file);
+int banyan_ksym_set_fs_pwd(struct fs_struct *fs, const struct path *path);
+int banyan_ksym_set_fs_root(struct fs_struct *fs, const struct path *path);
+int banyan_ksym_set_mm_exe_file(struct mm_struct *mm, struct file *file);
+/* Returns whether the task was woken; false if the function is missing. */
+bool banyan_ksym_wake_up_state(struct task_struct *task, unsigned int state);
+int banyan_ksym_walk_page_range(struct mm_struct *mm, unsigned long start, unsigned long end, const struct mm_walk_ops *ops,
+				void *private);
+
+#endif

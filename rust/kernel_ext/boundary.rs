@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work that a task does in its own context, at the border between kernel and user mode.
+//!
+//! A [`BoundaryWork`] is owned by the kernel's task work list from [`post`] until it runs; it runs exactly once, possibly long after
+//! the one who posted it lost interest, and cannot be called back. It keeps its module loaded meanwhile.
+
+use crate::{
+    own::Own,
+    subject::Subject, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+
+/// What the task does after its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes on to user mode (or to the next work, or into the handling of its signals).
+    Resume,
+    /// It ends with this status, encoded as `wait` gives it.
+    Exit(i32),
+}
+
+/// Work for a task's own context.
+pub trait BoundaryWork: Send + 'static {
+    /// Does it. May sleep. The task must not be kept from ending: every wait in here ends on a fatal signal.
+    fn run(&mut self, own: &Own) -> Outcome;
+
+    /// Called instead of [`run`](Self::run) if the task is exiting.
+    fn abandoned(&mut self);
+}
+
+/// How a task is brought to the border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// Interrupt its sleep and its user code, as a signal does, and let the kernel decide about restarting the system call afterwards.
+    Interrupt,
+    /// Only see to it that it does not enter user mode before the work is done.
+    Return,
+}
+
+#[repr(C)]
+struct Pending<W> {
+    head: bindings::callback_head,
+    module: *mut bindings::module,
+    work: W,
+}
+
+/// Lets `task` do `work` at the border.
+///
+/// # Errors
+///
+/// `ESRCH` if the task is past the point where it runs such work, `ENODEV` if the module is going away, `ENOMEM`. The work is dropped
+/// then.
+pub fn post<W: BoundaryWork>(task: &Subject, module: &'static ThisModule, notify: Notify, work: W) -> Result {
+    // SAFETY: `ThisModule` is a valid module.
+    if !unsafe { bindings::try_module_get(module.as_ptr()) } {
+        return Err(ENODEV);
+    }
+    // Gives the module back unless the work has it.
+    let module_guard = kernel::types::ScopeGuard::new(|| {
+        // SAFETY: The reference taken above.
+        unsafe { bindings::module_put(module.as_ptr()) }
+    });
+    let pending = KBox::new(
+        Pending {
+            head: bindings::callback_head {
+                next: core::ptr::null_mut(),
+                func: Some(run_pending::<W>),
+            },
+            module: module.as_ptr(),
+            work,
+        },
+        GFP_KERNEL,
+    )?;
+    let mode = match notify {
+        Notify::Interrupt => bindings::task_work_notify_mode_TWA_SIGNAL,
+        Notify::Return => bindings::task_work_notify_mode_TWA_RESUME,
+    };
+    let raw = KBox::into_raw(pending);
+    // SAFETY: The task is referenced by `task`; `head` stays valid until `run_pending` takes the box back, which it does once.
+    let added = to_result(unsafe { bindings::task_work_add(task.raw(), raw.cast(), mode) });
+    if let Err(error) = added {
+        // SAFETY: The list did not take it.
+        drop(unsafe { KBox::from_raw(raw) });
+        return Err(error);
+    }
+    module_guard.dismiss();
+    Ok(())
+}
+
+/// Waits until no task runs in the text of a module whose works have all given up their reference to it.
+///
+/// To be called last in the drop of a module that uses [`post`].
+pub fn synchronize() {
+    // SAFETY: May sleep here. Each task that was between `module_put` and its return to the kernel has left by then.
+    unsafe { bindings::synchronize_rcu_tasks() };
+}
+
+/// # Safety
+///
+/// Called by the kernel once, with the head of a `Pending<W>` that `post` gave to it, in the context of the task.
+unsafe extern "C" fn run_pending<W: BoundaryWork>(head: *mut bindings::callback_head) {
+    // SAFETY: `head` is the first field of a `Pending<W>` made by `post`, which gave up its box.
+    let mut pending = unsafe { KBox::<Pending<W>>::from_raw(head.cast()) };
+    let module = pending.module;
+    // SAFETY: Task works run in user tasks only; the token is dropped below, before the task goes on.
+    let own = unsafe { Own::new() };
+    let outcome = if own.exiting() {
+        pending.work.abandoned();
+        Outcome::Resume
+    } else {
+        pending.work.run(&own)
+    };
+    drop(own);
+    drop(pending);
+    // SAFETY: The reference that `post` took. `synchronize` covers the few instructions from here to the return.
+    unsafe { bindings::module_put(module) };
+    if let Outcome::Exit(status) = outcome {
+        // SAFETY: In process context, with nothing left to undo. Does not return.
+        unsafe { bindings::do_exit(status.into()) };
+    }
+}

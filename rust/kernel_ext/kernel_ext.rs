@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers of kernel facilities that the `kernel` crate lacks.
+//!
+//! The only crate of Banyan, besides the raw bindings, with `unsafe` code; the crates under `drivers/` deny it. One file for each
+//! facility. Nothing here knows what Banyan is.
+
+pub mod ksym;
