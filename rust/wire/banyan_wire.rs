@@ -25,8 +25,13 @@
 #[macro_use]
 pub mod codec;
 
+pub mod file;
 pub mod frame;
+pub mod guest;
+pub mod handshake;
 pub mod ids;
+pub mod member;
+pub mod migrate;
 pub mod op;
 pub mod reason;
 pub mod uapi;

@@ -5,6 +5,8 @@
 //! A [`Reader`] or [`Writer`] lives for one message and is owned by the function that makes it. Both
 //! only ever borrow the caller's bytes.
 
+use core::marker::PhantomData;
+
 /// Why bytes could not be decoded, or a value could not be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -297,6 +299,129 @@ macro_rules! wire_struct {
             }
         }
     )*};
+}
+
+/// Declares enums that travel as one integer. A number that the enum does not have is
+/// [`BadValue`](crate::WireError::BadValue).
+#[macro_export]
+macro_rules! wire_enum {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident: $int:ty {
+            $($(#[$vmeta:meta])* $variant:ident = $code:literal, $text:literal;)*
+        }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $(#[doc = $text] $(#[$vmeta])* $variant,)*
+        }
+
+        impl $name {
+            /// All values.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// Its number.
+            pub const fn code(self) -> $int {
+                match self {
+                    $(Self::$variant => $code,)*
+                }
+            }
+
+            /// The value with this number.
+            pub const fn from_code(code: $int) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// A few words for people.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl $crate::codec::Wire for $name {
+            const SIZE: usize = <$int as $crate::codec::Wire>::SIZE;
+
+            fn put(&self, w: &mut $crate::codec::Writer<'_>) -> $crate::codec::Result<()> {
+                $crate::codec::Wire::put(&self.code(), w)
+            }
+
+            fn get(r: &mut $crate::codec::Reader<'_>) -> $crate::codec::Result<Self> {
+                Self::from_code(<$int as $crate::codec::Wire>::get(r)?)
+                    .ok_or($crate::codec::WireError::BadValue)
+            }
+        }
+    )*};
+}
+
+/// Values of one type behind each other, still encoded: a count that was checked, and borrowed bytes.
+///
+/// Its iterator decodes one value at a time; a value that is no good is an `Err` there.
+#[derive(Clone, Debug)]
+pub struct Array<'a, T> {
+    bytes: &'a [u8],
+    values: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Wire> Array<'a, T> {
+    /// Takes `count` values off `r`, refusing more than `max`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`], [`WireError::Truncated`].
+    pub fn take(r: &mut Reader<'a>, count: usize, max: usize) -> Result<Self> {
+        if count > max {
+            return Err(WireError::TooLong);
+        }
+        let len = count.checked_mul(T::SIZE).ok_or(WireError::TooLong)?;
+        Ok(Self {
+            bytes: r.bytes(len)?,
+            values: PhantomData,
+        })
+    }
+
+    /// All of `bytes`, which must be whole values.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Trailing`] if they are not.
+    pub fn whole(bytes: &'a [u8]) -> Result<Self> {
+        match bytes.len().checked_rem(T::SIZE) {
+            Some(0) => Ok(Self {
+                bytes,
+                values: PhantomData,
+            }),
+            _ => Err(WireError::Trailing),
+        }
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.bytes.len().checked_div(T::SIZE).unwrap_or(0)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl<T: Wire> Iterator for Array<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let (head, tail) = self.bytes.split_at_checked(T::SIZE)?;
+        if head.is_empty() {
+            return None;
+        }
+        self.bytes = tail;
+        Some(T::decode(head))
+    }
 }
 
 /// The text in a NUL-padded byte field: what stands before the first NUL, as far as it is UTF-8.
