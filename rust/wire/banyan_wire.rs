@@ -26,10 +26,12 @@
 pub mod codec;
 
 pub mod file;
+pub mod file_ops;
 pub mod frame;
 pub mod guest;
 pub mod handshake;
 pub mod ids;
+pub mod image_files;
 pub mod member;
 pub mod migrate;
 pub mod op;

@@ -60,6 +60,8 @@ wire_struct! {
         pub b: u64,
         /// Third argument.
         pub c: u32,
+        /// Where in the file to read or write; -1 for the description's own offset, which then moves.
+        pub position: i64,
     }
 
     /// The head of an outcome.
@@ -102,6 +104,13 @@ pub enum Action {
         /// `fdatasync`?
         data_only: u32,
     },
+    /// Move the description's own offset (`lseek`).
+    Seek {
+        /// The distance.
+        offset: i64,
+        /// From where: `SEEK_*`.
+        whence: u32,
+    },
 }
 
 /// Bytes of memory that an ioctl may work on.
@@ -113,6 +122,7 @@ const IOCTL: u8 = 3;
 const POLL: u8 = 4;
 const STAT: u8 = 5;
 const SYNC: u8 = 6;
+const SEEK: u8 = 7;
 
 /// A request to the owner of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +137,8 @@ pub struct Request<'a> {
     pub flags: Option<u32>,
     /// What to do.
     pub action: Action,
+    /// Where to read or write, if not at the description's own offset.
+    pub position: Option<u64>,
     /// Its data.
     pub data: &'a [u8],
 }
@@ -136,15 +148,20 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::NoRoom`].
+    /// [`WireError::NoRoom`], [`WireError::BadValue`] for a position beyond 63 bits.
     pub fn encode_head(&self, out: &mut [u8]) -> Result<usize> {
         let (action, a, b, c) = match self.action {
             Action::Read { len } => (READ, len, 0, 0),
             Action::Write => (WRITE, 0, 0, 0),
-            Action::Ioctl { command, argument, size } => (IOCTL, command, argument, size),
+            Action::Ioctl {
+                command,
+                argument,
+                size,
+            } => (IOCTL, command, argument, size),
             Action::Poll { events } => (POLL, events, 0, 0),
             Action::Stat => (STAT, 0, 0, 0),
             Action::Sync { data_only } => (SYNC, data_only, 0, 0),
+            Action::Seek { offset, whence } => (SEEK, whence, offset as u64, 0),
         };
         RequestHead {
             number: self.number,
@@ -156,6 +173,10 @@ impl<'a> Request<'a> {
             a,
             b,
             c,
+            position: match self.position {
+                Some(position) => i64::try_from(position).map_err(|_| WireError::BadValue)?,
+                None => -1,
+            },
         }
         .encode(out)
     }
@@ -171,10 +192,18 @@ impl<'a> Request<'a> {
         let action = match head.action {
             READ => Action::Read { len: head.a },
             WRITE => Action::Write,
-            IOCTL => Action::Ioctl { command: head.a, argument: head.b, size: head.c },
+            IOCTL => Action::Ioctl {
+                command: head.a,
+                argument: head.b,
+                size: head.c,
+            },
             POLL => Action::Poll { events: head.a },
             STAT => Action::Stat,
             SYNC => Action::Sync { data_only: head.a },
+            SEEK => Action::Seek {
+                offset: head.b as i64,
+                whence: head.a,
+            },
             _ => return Err(WireError::BadValue),
         };
         let data = r.rest();
@@ -182,7 +211,9 @@ impl<'a> Request<'a> {
             Action::Read { len } => len as usize <= MAX_DATA && data.is_empty(),
             Action::Write => data.len() <= MAX_DATA,
             Action::Ioctl { size, .. } => size <= MAX_IOCTL && data.len() == size as usize,
-            Action::Poll { .. } | Action::Stat | Action::Sync { .. } => data.is_empty(),
+            Action::Poll { .. } | Action::Stat | Action::Sync { .. } | Action::Seek { .. } => {
+                data.is_empty()
+            }
         };
         if !fits {
             return Err(WireError::TooLong);
@@ -192,7 +223,19 @@ impl<'a> Request<'a> {
             1 => Some(head.flags),
             _ => return Err(WireError::BadValue),
         };
-        Ok(Self { number: head.number, handle: head.handle, pid: head.pid, flags, action, data })
+        let position = match head.position {
+            -1 => None,
+            position => Some(u64::try_from(position).map_err(|_| WireError::BadValue)?),
+        };
+        Ok(Self {
+            number: head.number,
+            handle: head.handle,
+            pid: head.pid,
+            flags,
+            action,
+            position,
+            data,
+        })
     }
 }
 
@@ -215,7 +258,10 @@ impl<'a> Outcome<'a> {
     /// [`WireError::NoRoom`].
     pub fn encode_head(&self, out: &mut [u8]) -> Result<usize> {
         let mut w = Writer::new(out);
-        w.put(&OutcomeHead { number: self.number, result: self.result })?;
+        w.put(&OutcomeHead {
+            number: self.number,
+            result: self.result,
+        })?;
         Ok(w.len())
     }
 
@@ -234,7 +280,11 @@ impl<'a> Outcome<'a> {
         if head.result < -4095 {
             return Err(WireError::BadValue);
         }
-        Ok(Self { number: head.number, result: head.result, data })
+        Ok(Self {
+            number: head.number,
+            result: head.result,
+            data,
+        })
     }
 }
 
@@ -242,21 +292,55 @@ impl<'a> Outcome<'a> {
 mod tests {
     use super::*;
 
-    const ACTIONS: [(Action, &[u8]); 7] = [
+    const ACTIONS: [(Action, &[u8]); 8] = [
         (Action::Read { len: 65536 }, b""),
         (Action::Write, b"hello"),
-        (Action::Ioctl { command: 0x5401, argument: 0, size: 4 }, b"abcd"),
-        (Action::Ioctl { command: 0x540b, argument: u64::MAX, size: 0 }, b""),
-        (Action::Poll { events: 0xffff_ffff }, b""),
+        (
+            Action::Ioctl {
+                command: 0x5401,
+                argument: 0,
+                size: 4,
+            },
+            b"abcd",
+        ),
+        (
+            Action::Ioctl {
+                command: 0x540b,
+                argument: u64::MAX,
+                size: 0,
+            },
+            b"",
+        ),
+        (
+            Action::Poll {
+                events: 0xffff_ffff,
+            },
+            b"",
+        ),
         (Action::Stat, b""),
         (Action::Sync { data_only: 1 }, b""),
+        (
+            Action::Seek {
+                offset: -9,
+                whence: 2,
+            },
+            b"",
+        ),
     ];
 
     #[test]
     fn requests_round_trip() {
         for (action, data) in ACTIONS {
-            for flags in [None, Some(0o4002)] {
-                let request = Request { number: 1, handle: u64::MAX, pid: 32769, flags, action, data };
+            for (flags, position) in [(None, Some(0)), (Some(0o4002), None)] {
+                let request = Request {
+                    number: 1,
+                    handle: u64::MAX,
+                    pid: 32769,
+                    flags,
+                    action,
+                    position,
+                    data,
+                };
                 let mut out = [0; 128];
                 let head = request.encode_head(&mut out).unwrap();
                 assert_eq!(head, REQUEST_HEAD);
@@ -274,10 +358,26 @@ mod tests {
         let mut out = [0; 128];
         for action in [
             Action::Read { len: 65537 },
-            Action::Ioctl { command: 1, argument: 0, size: 4097 },
-            Action::Ioctl { command: 1, argument: 0, size: 4 },
+            Action::Ioctl {
+                command: 1,
+                argument: 0,
+                size: 4097,
+            },
+            Action::Ioctl {
+                command: 1,
+                argument: 0,
+                size: 4,
+            },
         ] {
-            let request = Request { number: 1, handle: 2, pid: 3, flags: None, action, data: b"" };
+            let request = Request {
+                number: 1,
+                handle: 2,
+                pid: 3,
+                flags: None,
+                action,
+                position: None,
+                data: b"",
+            };
             let head = request.encode_head(&mut out).unwrap();
             assert_eq!(Request::decode(&out[..head]), Err(WireError::TooLong));
         }
@@ -286,7 +386,11 @@ mod tests {
     #[test]
     fn outcomes_round_trip() {
         for result in [0, 65536, -5, -512] {
-            let outcome = Outcome { number: 7, result, data: b"xyz" };
+            let outcome = Outcome {
+                number: 7,
+                result,
+                data: b"xyz",
+            };
             let mut out = [0; 64];
             let head = outcome.encode_head(&mut out).unwrap();
             assert_eq!(head, OUTCOME_HEAD);
@@ -294,7 +398,11 @@ mod tests {
             assert_eq!(Outcome::decode(&out[..head + 3]), Ok(outcome));
         }
         let mut out = [0; 64];
-        let bad = Outcome { number: 7, result: -5000, data: b"" };
+        let bad = Outcome {
+            number: 7,
+            result: -5000,
+            data: b"",
+        };
         let head = bad.encode_head(&mut out).unwrap();
         assert_eq!(Outcome::decode(&out[..head]), Err(WireError::BadValue));
     }

@@ -206,7 +206,15 @@ impl Description {
         if position < 0 {
             return Err(WireError::BadValue);
         }
-        Ok((Self { id, flags, position, source }, path))
+        Ok((
+            Self {
+                id,
+                flags,
+                position,
+                source,
+            },
+            path,
+        ))
     }
 }
 
@@ -281,10 +289,19 @@ mod tests {
         let owner = NodeId::new(5).unwrap();
         [
             Source::Shared(identity()),
-            Source::Forwarded(Forwarded { owner, handle: 9, stat }),
+            Source::Forwarded(Forwarded {
+                owner,
+                handle: 9,
+                stat,
+            }),
             Source::Device(Device { rdev: 0x103 }),
         ]
-        .map(|source| Description { id: 8, flags: 0o2002, position: 77, source })
+        .map(|source| Description {
+            id: 8,
+            flags: 0o2002,
+            position: 77,
+            source,
+        })
     }
 
     #[test]
@@ -292,7 +309,10 @@ mod tests {
         for description in descriptions() {
             let mut out = [0; MAX_RECORD];
             let len = description.encode(b"/home/a", &mut out).unwrap();
-            assert_eq!(Description::decode(&out[..len]).unwrap(), (description, &b"/home/a"[..]));
+            assert_eq!(
+                Description::decode(&out[..len]).unwrap(),
+                (description, &b"/home/a"[..])
+            );
             for cut in 0..len {
                 assert!(Description::decode(&out[..cut]).is_err());
             }
@@ -308,8 +328,14 @@ mod tests {
         }
         let mut out = [0; MAX_RECORD];
         let len = encode_with_path(&identity(), &path, &mut out).unwrap();
-        assert_eq!(decode_with_path::<FileIdentity>(&out[..len]).unwrap(), (identity(), &path[..]));
-        assert_eq!(encode_with_path(&identity(), &[b'x'; MAX_PATH + 1], &mut out), Err(WireError::TooLong));
+        assert_eq!(
+            decode_with_path::<FileIdentity>(&out[..len]).unwrap(),
+            (identity(), &path[..])
+        );
+        assert_eq!(
+            encode_with_path(&identity(), &[b'x'; MAX_PATH + 1], &mut out),
+            Err(WireError::TooLong)
+        );
     }
 
     #[test]
@@ -318,7 +344,10 @@ mod tests {
         let [shared, ..] = descriptions();
         let len = shared.encode(b"/a\0b", &mut out).unwrap();
         assert_eq!(Description::decode(&out[..len]), Err(WireError::BadValue));
-        let negative = Description { position: -1, ..shared };
+        let negative = Description {
+            position: -1,
+            ..shared
+        };
         let len = negative.encode(b"/a", &mut out).unwrap();
         assert_eq!(Description::decode(&out[..len]), Err(WireError::BadValue));
     }

@@ -65,18 +65,20 @@ pub const GUEST_ALIVE: u16 = 0x0206;
 /// M: the home has no such process any more: end the guest. [`Orphan`](crate::guest::Orphan)
 pub const ORPHAN: u16 = 0x0207;
 
-/// R: do this to a file that you own. [`FileOp`](crate::file::FileOp), [`FileReply`](crate::file::FileReply)
+/// M: do this to a file that you own. [`Request`](crate::file_ops::Request)
 pub const FILE_OP: u16 = 0x0301;
-/// M: the caller no longer waits for this operation. [`FileCancel`](crate::file::FileCancel)
+/// M: end this operation early; its outcome still comes. [`Number`](crate::file_ops::Number)
 pub const FILE_CANCEL: u16 = 0x0302;
-/// M: owner to proxy: readiness changed. [`PollWake`](crate::file::PollWake)
+/// M: owner to proxy: readiness changed. [`Woken`](crate::file_ops::Woken)
 pub const POLL_WAKE: u16 = 0x0303;
-/// R: what is it? (`fstat` with the true type.) [`FileHandle`](crate::file::FileHandle), [`FileStat`](crate::file::FileStat)
-pub const FILE_STAT: u16 = 0x0304;
-/// M: one more proxy of this file exists. [`FileHandle`](crate::file::FileHandle)
+/// M: one more proxy of this file exists. [`Handle`](crate::file_ops::Handle)
 pub const FILE_HOLD: u16 = 0x0305;
-/// M: one proxy fewer; the last one lets the file go. [`FileHandle`](crate::file::FileHandle)
+/// M: one proxy fewer; the last one lets the file go. [`Handle`](crate::file_ops::Handle)
 pub const FILE_RELEASE: u16 = 0x0306;
+/// M: owner to proxy: how an operation ended. [`Outcome`](crate::file_ops::Outcome)
+pub const FILE_OUTCOME: u16 = 0x0307;
+/// M: the proxies of this file are at the sender now. [`Handle`](crate::file_ops::Handle)
+pub const FILE_HOLDER: u16 = 0x0308;
 
 /// A short name for log lines and counters.
 pub const fn name(op: u16) -> &'static str {
@@ -105,9 +107,10 @@ pub const fn name(op: u16) -> &'static str {
         FILE_OP => "file-op",
         FILE_CANCEL => "file-cancel",
         POLL_WAKE => "poll-wake",
-        FILE_STAT => "file-stat",
         FILE_HOLD => "file-hold",
         FILE_RELEASE => "file-release",
+        FILE_OUTCOME => "file-outcome",
+        FILE_HOLDER => "file-holder",
         _ => "unknown",
     }
 }
