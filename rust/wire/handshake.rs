@@ -64,6 +64,7 @@ crate::wire_enum! {
         CpuLayout = 14, "its register layout (XSAVE) cannot be used together with this one";
         BadFeatures = 15, "it describes itself with values that make no sense";
         Other = 16, "a reason that this version does not know";
+        Fencing = 17, "it must first let go of what it held: try again";
     }
 }
 
@@ -116,8 +117,12 @@ crate::wire_struct! {
         pub port: u16,
         /// Its IPv4 address as the others reach it, network order.
         pub addr_be: u32,
+        /// Members in its view, itself included: after a partition the smaller side gives way.
+        pub members: u16,
+        /// Lowest node id among them: the tie-break.
+        pub lowest: u8,
         /// Zero.
-        pub _pad: u32,
+        pub _pad: u8,
         /// Number of this boot and join of the node: greater each time (realtime at the join, ns).
         pub incarnation: u64,
         /// Memory in all, KiB.
@@ -146,16 +151,18 @@ crate::wire_struct! {
         pub _pad: u16,
         /// Zero.
         pub _pad2: u32,
+        /// With [`Refusal::DeclaredDead`]: the incarnation that is dead. The next must be greater.
+        pub incarnation: u64,
     }
 }
 
 // Fixed for ever: see `Hello`.
 const _: () = assert!(Hello::SIZE == 88 && Proof::SIZE == 32);
-const _: () = assert!(Features::SIZE == 560 && Verdict::SIZE == 8);
+const _: () = assert!(Features::SIZE == 560 && Verdict::SIZE == 16);
 const _: () = assert!(MAX_STEP >= Hello::SIZE && CLIENT.len() == SERVER.len());
 
 impl Verdict {
-    const fn new(refusal: Option<Refusal>) -> Self {
+    const fn new(refusal: Option<Refusal>, incarnation: u64) -> Self {
         let code = match refusal {
             Some(r) => r.code(),
             None => 0,
@@ -164,6 +171,7 @@ impl Verdict {
             code,
             _pad: 0,
             _pad2: 0,
+            incarnation,
         }
     }
 
@@ -250,7 +258,8 @@ pub enum Next {
     Send(usize),
     /// Receive exactly so many bytes and hand them to [`Handshake::received`].
     Receive(usize),
-    /// Look at [`Handshake::peer`] and [`Handshake::peer_features`], then call [`Handshake::decide`].
+    /// Look at [`Handshake::peer`] and [`Handshake::peer_features`], then call [`Handshake::accept`] or
+    /// [`Handshake::refuse`].
     Decide,
     /// Both sides accepted: the connection is open.
     Done,
@@ -285,6 +294,8 @@ pub struct Handshake<'a> {
     ours: Hello,
     theirs: Option<(NodeId, Hello)>,
     features: Option<Features>,
+    /// Of a verdict `DeclaredDead`, ours or the peer's: the incarnation that is dead.
+    dead: u64,
 }
 
 impl<'a> Handshake<'a> {
@@ -313,6 +324,7 @@ impl<'a> Handshake<'a> {
             ours,
             theirs: None,
             features: None,
+            dead: 0,
         }
     }
 
@@ -370,7 +382,7 @@ impl<'a> Handshake<'a> {
                     (None, true) => State::ReceiveVerdict,
                     (None, false) => State::Done,
                 };
-                (Verdict::new(refusal).encode(out)?, after)
+                (Verdict::new(refusal, self.dead).encode(out)?, after)
             }
         };
         self.state = after;
@@ -435,30 +447,56 @@ impl<'a> Handshake<'a> {
                     (_, false) => State::SendFeatures,
                 }
             }
-            State::ReceiveVerdict => match (Verdict::decode(bytes)?.refusal(), dialler) {
-                (Some(refusal), _) => State::Refused(refusal, By::Peer),
-                (None, true) => State::Done,
-                (None, false) if control && self.features.is_none() => {
-                    State::SendVerdict(Some(Refusal::BadFeatures))
+            State::ReceiveVerdict => {
+                let verdict = Verdict::decode(bytes)?;
+                match (verdict.refusal(), dialler) {
+                    (Some(refusal), _) => {
+                        self.dead = verdict.incarnation;
+                        State::Refused(refusal, By::Peer)
+                    }
+                    (None, true) => State::Done,
+                    (None, false) if control && self.features.is_none() => {
+                        State::SendVerdict(Some(Refusal::BadFeatures))
+                    }
+                    (None, false) => State::Decide,
                 }
-                (None, false) => State::Decide,
-            },
+            }
             _ => return Err(WireError::OutOfOrder),
         };
         Ok(())
     }
 
-    /// Accepts the peer (`None`) or refuses it, when [`Next::Decide`] asked.
+    /// Accepts the peer, when [`Next::Decide`] asked.
     ///
     /// # Errors
     ///
     /// [`WireError::OutOfOrder`] at any other time.
-    pub fn decide(&mut self, refusal: Option<Refusal>) -> Result<()> {
+    pub fn accept(&mut self) -> Result<()> {
+        self.decide(None, 0)
+    }
+
+    /// Refuses the peer, when [`Next::Decide`] asked. `incarnation`: with [`Refusal::DeclaredDead`] the one
+    /// that is dead, else 0.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::OutOfOrder`] at any other time.
+    pub fn refuse(&mut self, refusal: Refusal, incarnation: u64) -> Result<()> {
+        self.decide(Some(refusal), incarnation)
+    }
+
+    fn decide(&mut self, refusal: Option<Refusal>, incarnation: u64) -> Result<()> {
         if self.state != State::Decide {
             return Err(WireError::OutOfOrder);
         }
+        self.dead = incarnation;
         self.state = State::SendVerdict(refusal);
         Ok(())
+    }
+
+    /// After a refusal with [`Refusal::DeclaredDead`]: the incarnation that is dead; else 0.
+    pub fn dead_incarnation(&self) -> u64 {
+        self.dead
     }
 
     /// Who the peer says it is; proven if the next step is [`Next::Decide`] or [`Next::Done`].

@@ -156,7 +156,9 @@ impl Layout {
             (self.arg_start, self.arg_end),
             (self.env_start, self.env_end),
         ];
-        let good = ranges.iter().all(|&(from, to)| from <= to && to <= ADDRESS_END)
+        let good = ranges
+            .iter()
+            .all(|&(from, to)| from <= to && to <= ADDRESS_END)
             && self.start_stack <= ADDRESS_END
             && self.mmap_base <= ADDRESS_END
             && self.vdso % PAGE_SIZE == 0
@@ -256,7 +258,12 @@ mod tests {
         let mut out = [0; 256];
         let mut w = Writer::new(&mut out);
         for &(start, pages) in list {
-            w.put(&Extent { start, pages, _pad: 0 }).unwrap();
+            w.put(&Extent {
+                start,
+                pages,
+                _pad: 0,
+            })
+            .unwrap();
         }
         let len = w.len();
         (out, len)
