@@ -34,6 +34,7 @@ pub mod ids;
 pub mod image;
 pub mod image_files;
 pub mod image_memory;
+pub mod image_state;
 pub mod member;
 pub mod migrate;
 pub mod op;
