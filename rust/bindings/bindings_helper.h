@@ -5,14 +5,27 @@
  */
 #include <linux/hrtimer_types.h>
 #include <linux/kthread.h>
+#include <linux/mman.h>
 #include <linux/net.h>
 #include <linux/reboot.h>
+#include <linux/regset.h>
 #include <linux/socket.h>
 #include <linux/tcp.h>
 #include <net/sock.h>
 #include <net/tcp.h>
+#include <asm/prctl.h>
 
 #include "helpers.h"
 
 
 const __u32 BANYAN_CONST_HELPER_MSG_SPLICE_PAGES = MSG_SPLICE_PAGES;
+
+/* Flags of mappings that kernel::bindings does not show. */
+const unsigned long BANYAN_CONST_HELPER_AREA_GROWSDOWN = VM_GROWSDOWN;
+const unsigned long BANYAN_CONST_HELPER_AREA_LOCKED = VM_LOCKED;
+const unsigned long BANYAN_CONST_HELPER_AREA_UFFD = VM_UFFD_MISSING | VM_UFFD_WP | VM_UFFD_MINOR;
+const unsigned long BANYAN_CONST_HELPER_AREA_SEALED = VM_SEALED;
+const unsigned long BANYAN_CONST_HELPER_AREA_SHADOW_STACK = VM_SHADOW_STACK;
+const unsigned long BANYAN_CONST_HELPER_AREA_PKEYS = VM_PKEY_BIT0 | VM_PKEY_BIT1 | VM_PKEY_BIT2 | VM_PKEY_BIT3;
+const unsigned long BANYAN_CONST_HELPER_AREA_SEQ_READ = VM_SEQ_READ;
+const unsigned long BANYAN_CONST_HELPER_AREA_RAND_READ = VM_RAND_READ;

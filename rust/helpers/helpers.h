@@ -6,7 +6,13 @@
 #ifndef BANYAN_HELPERS_H
 #define BANYAN_HELPERS_H
 
+#include "files.h"
 #include "ksym.h"
+#include "machine.h"
+#include "memory.h"
+#include "net.h"
+#include "proxyfs.h"
+#include "registers.h"
 #include "sync.h"
 
 #endif

@@ -121,6 +121,6 @@ unsafe extern "C" fn run_pending<W: BoundaryWork>(head: *mut bindings::callback_
     unsafe { bindings::module_put(module) };
     if let Outcome::Exit(status) = outcome {
         // SAFETY: In process context, with nothing left to undo. Does not return.
-        unsafe { bindings::do_exit(status.into()) };
+        unsafe { bindings::do_exit(status as isize) };
     }
 }

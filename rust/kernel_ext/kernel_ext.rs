@@ -5,4 +5,17 @@
 //! The only crate of Banyan, besides the raw bindings, with `unsafe` code; the crates under `drivers/` deny it. One file for each
 //! facility. Nothing here knows what Banyan is.
 
+pub mod boundary;
+pub mod clock;
+pub mod crypto;
+pub mod global;
 pub mod ksym;
+pub mod kthread;
+pub mod machine;
+pub mod memory;
+pub mod own;
+pub mod pages;
+pub mod registers;
+pub mod socket;
+pub mod subject;
+pub mod wait;

@@ -8,7 +8,6 @@
 use core::ptr::NonNull;
 use kernel::{
     bindings,
-    prelude::*,
     sync::aref::ARef,
     task::Task, //
 };
