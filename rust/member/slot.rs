@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is known of one node: 128 of them in a [`Membership`](crate::Membership), by id.
+
+use crate::event::Opener;
+use crate::State;
+use banyan_wire::member::Member;
+use banyan_wire::NodeId;
+
+/// One row. `state` is `None` for an id that nobody has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) state: Option<State>,
+    /// Who opened the control connection in use, if there is one.
+    pub(crate) link: Option<Opener>,
+    /// Of a dead node: its lease still runs.
+    pub(crate) leased: bool,
+    /// This node dials it, whatever the ids.
+    pub(crate) eager: bool,
+    /// Dials of the dead node so far, for the back-off.
+    pub(crate) heals: u8,
+    pub(crate) port: u16,
+    pub(crate) addr_be: u32,
+    pub(crate) incarnation: u64,
+    /// When the last frame came; of a node only heard of: when that was.
+    pub(crate) heard: u64,
+    /// When to dial it next.
+    pub(crate) dial: u64,
+}
+
+impl Slot {
+    pub(crate) const EMPTY: Self = Self {
+        state: None,
+        link: None,
+        leased: false,
+        eager: false,
+        heals: 0,
+        port: 0,
+        addr_be: 0,
+        incarnation: 0,
+        heard: 0,
+        dial: 0,
+    };
+
+    pub(crate) fn is_member(&self) -> bool {
+        self.state.is_some_and(State::is_member)
+    }
+
+    /// Whether this incarnation is known to be gone.
+    pub(crate) fn is_gone(&self, incarnation: u64) -> bool {
+        matches!(self.state, Some(State::Dead | State::Left)) && incarnation <= self.incarnation
+    }
+
+    pub(crate) fn entry(&self, node: NodeId) -> Option<Member> {
+        Some(Member {
+            node,
+            state: self.state?,
+            port: self.port,
+            addr_be: self.addr_be,
+            incarnation: self.incarnation,
+        })
+    }
+}
+
+/// What is known of one node, for the control interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub node: NodeId,
+    /// Its state.
+    pub state: State,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Its IPv4 address, network order.
+    pub addr_be: u32,
+    /// Its port.
+    pub port: u16,
+    /// Whether a control connection with it is open.
+    pub connected: bool,
+    /// Milliseconds since its last frame; 0 for this node itself.
+    pub silent_ms: u64,
+}
