@@ -1,0 +1,581 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP sockets of the kernel: [`Listener`] and [`Socket`].
+//!
+//! No call blocks inside the network stack: each tries, and waits here if it would block. So every wait is bounded, ends on a fatal
+//! signal (or, if asked for, on any), and ends when another thread calls `shutdown`. All calls take `&self`: one thread may send
+//! while another receives; two that send (or receive) at once must exclude each other, or their bytes mix.
+//!
+//! C headers: [`include/linux/net.h`](srctree/include/linux/net.h), [`include/net/sock.h`](srctree/include/net/sock.h)
+
+use core::{
+    marker::PhantomData,
+    mem::size_of,
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    fmt,
+    page::Page,
+    prelude::*,
+    time::Msecs, //
+};
+
+use crate::wait::Interrupt;
+
+/// An IPv4 address with a TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address as a number whose top byte is the first.
+    pub ip: u32,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    fn to_raw(self) -> bindings::sockaddr_in {
+        bindings::sockaddr_in {
+            sin_family: bindings::AF_INET as _,
+            sin_port: self.port.to_be(),
+            sin_addr: bindings::in_addr {
+                s_addr: self.ip.to_be(),
+            },
+            ..Default::default()
+        }
+    }
+
+    fn from_raw(raw: &bindings::sockaddr_in) -> Self {
+        Self {
+            ip: u32::from_be(raw.sin_addr.s_addr),
+            port: u16::from_be(raw.sin_port),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d] = self.ip.to_be_bytes();
+        write!(f, "{a}.{b}.{c}.{d}:{}", self.port)
+    }
+}
+
+/// Returns the machine's own IPv4 address, the first global one of an interface that is up.
+pub fn local_address() -> Option<u32> {
+    // SAFETY: Takes and releases the lock that it needs.
+    let address = unsafe { banyan_bindings::banyan_local_address() };
+    (address != 0).then(|| u32::from_be(address))
+}
+
+/// How long a call may wait, and what ends it early.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Which signals end the wait.
+    pub interrupt: Interrupt,
+    /// Longest time without progress, in milliseconds.
+    pub stall: Msecs,
+}
+
+impl Patience {
+    /// A wait that only a fatal signal ends early.
+    pub const fn killable(stall: Msecs) -> Self {
+        Self {
+            interrupt: Interrupt::Killable,
+            stall,
+        }
+    }
+}
+
+/// Pieces of pages, to be sent or filled.
+pub struct PageVec<'a> {
+    pieces: KVec<bindings::bio_vec>,
+    bytes: usize,
+    _pages: PhantomData<&'a Page>,
+}
+
+// SAFETY: The pointers are to pages that are kept by their owner for `'a`; pages have no tie to a thread.
+unsafe impl Send for PageVec<'_> {}
+
+impl<'a> PageVec<'a> {
+    /// One with room for so many pieces.
+    pub fn with_capacity(count: usize) -> Result<Self> {
+        Ok(Self {
+            pieces: KVec::with_capacity(count, GFP_KERNEL)?,
+            bytes: 0,
+            _pages: PhantomData,
+        })
+    }
+
+    /// Adds `len` bytes of a page from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that is not within the page; `ENOMEM`.
+    pub fn push(&mut self, page: &'a Page, offset: usize, len: usize) -> Result {
+        // SAFETY: The borrow keeps the page for `'a`.
+        unsafe { self.push_raw(page.as_ptr(), offset, len) }
+    }
+
+    /// Adds `len` bytes from `offset` on of a page, or of the pages of one folio.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if an order-0 page would be exceeded; `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The page stays allocated for `'a`, is not slab memory, and may be written to if this is used for receiving.
+    pub unsafe fn push_raw(
+        &mut self,
+        page: *mut bindings::page,
+        offset: usize,
+        len: usize,
+    ) -> Result {
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| end > kernel::page::PAGE_SIZE)
+        {
+            return Err(EINVAL);
+        }
+        self.pieces.push(
+            bindings::bio_vec {
+                bv_page: page,
+                bv_len: len as u32,
+                bv_offset: offset as u32,
+            },
+            GFP_KERNEL,
+        )?;
+        self.bytes += len;
+        Ok(())
+    }
+
+    /// All bytes of all pieces.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the pieces, keeps the room.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Send,
+    Receive,
+}
+
+/// A connected TCP socket. Dropping it closes the connection.
+///
+/// # Invariants
+///
+/// `raw` is a stream socket that this value owns.
+pub struct Socket {
+    raw: NonNull<bindings::socket>,
+}
+
+// SAFETY: Sockets lock internally and have no tie to a thread.
+unsafe impl Send for Socket {}
+// SAFETY: As above.
+unsafe impl Sync for Socket {}
+
+impl Socket {
+    fn create() -> Result<Self> {
+        let mut raw = null_mut();
+        // SAFETY: `init_net` is always there; `raw` is a valid place for the result.
+        to_result(unsafe {
+            bindings::sock_create_kern(
+                &raw mut bindings::init_net,
+                bindings::AF_INET as _,
+                bindings::sock_type_SOCK_STREAM as _,
+                bindings::IPPROTO_TCP as _,
+                &mut raw,
+            )
+        })?;
+        // INVARIANT: Made here and owned by nobody else.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// Connects to `to`.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT`, `EINTR`, `ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH` and what else TCP answers.
+    pub fn connect(to: Address, patience: Patience) -> Result<Self> {
+        let socket = Self::create()?;
+        loop {
+            let mut address = to.to_raw();
+            // SAFETY: The socket is ours, the address of the given length.
+            let result = to_result(unsafe {
+                bindings::kernel_connect(
+                    socket.raw.as_ptr(),
+                    (&raw mut address).cast(),
+                    size_of::<bindings::sockaddr_in>() as _,
+                    bindings::O_NONBLOCK as _,
+                )
+            });
+            match result {
+                Err(e) if e == EINPROGRESS || e == EALREADY => {
+                    socket.wait(Direction::Send, patience)?;
+                }
+                Err(e) if e == EISCONN => break,
+                other => {
+                    other?;
+                    break;
+                }
+            }
+        }
+        Ok(socket)
+    }
+
+    /// Sets the connection up for what Banyan uses it for: nothing waits to be batched, silent peers are probed, and data that
+    /// stays unacknowledged for `stall` milliseconds ends the connection.
+    pub fn tune(&self, stall: Msecs) {
+        // SAFETY: The socket is a TCP socket of ours.
+        unsafe { banyan_bindings::banyan_sock_tune(self.raw.as_ptr(), stall) };
+    }
+
+    /// Makes the close throw away what was not sent yet, for a peer that is dead.
+    pub fn abort_on_close(&self) {
+        // SAFETY: The socket is ours.
+        unsafe { banyan_bindings::banyan_sock_abort_on_close(self.raw.as_ptr()) };
+    }
+
+    /// Ends the connection in both directions: every call that waits on it returns, and later ones fail. From any thread.
+    pub fn shutdown(&self) {
+        // SAFETY: The socket is ours. A connection that is down already is no concern.
+        unsafe {
+            bindings::kernel_sock_shutdown(
+                self.raw.as_ptr(),
+                bindings::sock_shutdown_cmd_SHUT_RDWR,
+            )
+        };
+    }
+
+    /// Returns the other end's address.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN`.
+    pub fn peer_address(&self) -> Result<Address> {
+        self.address(bindings::kernel_getpeername)
+    }
+
+    /// Returns the own end's address.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN`.
+    pub fn own_address(&self) -> Result<Address> {
+        self.address(bindings::kernel_getsockname)
+    }
+
+    fn address(
+        &self,
+        ask: unsafe extern "C" fn(*mut bindings::socket, *mut bindings::sockaddr) -> i32,
+    ) -> Result<Address> {
+        // Room for any address family, though these are IPv4.
+        let mut storage = [0u64; 16];
+        // SAFETY: The place is as large as `struct sockaddr_storage`.
+        let len = unsafe { ask(self.raw.as_ptr(), storage.as_mut_ptr().cast()) };
+        to_result(len.min(0))?;
+        // SAFETY: Filled or zero, aligned, and any bit pattern is valid.
+        Ok(Address::from_raw(unsafe {
+            &*storage.as_ptr().cast::<bindings::sockaddr_in>()
+        }))
+    }
+
+    fn wait(&self, direction: Direction, patience: Patience) -> Result {
+        let event = match direction {
+            Direction::Send => banyan_bindings::banyan_sock_event_BANYAN_SOCK_WRITABLE,
+            Direction::Receive => banyan_bindings::banyan_sock_event_BANYAN_SOCK_READABLE,
+        };
+        // SAFETY: The socket is ours.
+        to_result(unsafe {
+            banyan_bindings::banyan_sock_wait(
+                self.raw.as_ptr(),
+                event,
+                patience.interrupt.raw(),
+                patience.stall,
+            )
+        })
+    }
+
+    /// Moves all bytes that `message` describes, or fails.
+    ///
+    /// # Safety
+    ///
+    /// The iterator of `message` describes valid memory of the direction, `left` bytes of it.
+    unsafe fn transfer(
+        &self,
+        direction: Direction,
+        message: &mut bindings::msghdr,
+        mut left: usize,
+        patience: Patience,
+    ) -> Result {
+        let flags = message.msg_flags | bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL;
+        while left > 0 {
+            message.msg_flags = flags;
+            let done = match direction {
+                // SAFETY: By the caller's promise. The call moves the iterator on.
+                Direction::Send => unsafe { bindings::sock_sendmsg(self.raw.as_ptr(), message) },
+                // SAFETY: As above.
+                Direction::Receive => unsafe {
+                    bindings::sock_recvmsg(self.raw.as_ptr(), message, flags as _)
+                },
+            };
+            if done == EAGAIN.to_errno() {
+                self.wait(direction, patience)?;
+                continue;
+            }
+            to_result(done.min(0))?;
+            if done == 0 {
+                // The other end closed.
+                return Err(ECONNRESET);
+            }
+            left = left.saturating_sub(done as usize);
+        }
+        Ok(())
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if nothing moved for so long, `EINTR`, `EPIPE` or `ECONNRESET` if the connection is gone. After an error it is of
+    /// no use, since an unknown part was sent.
+    pub fn send_all(&self, bytes: &[u8], patience: Patience) -> Result {
+        let vec = bindings::kvec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        let mut message = bindings::msghdr::default();
+        // SAFETY: `vec` outlives the message, and the bytes are only read.
+        unsafe {
+            bindings::iov_iter_kvec(
+                &mut message.msg_iter,
+                bindings::ITER_SOURCE,
+                &vec,
+                1,
+                bytes.len(),
+            );
+            self.transfer(Direction::Send, &mut message, bytes.len(), patience)
+        }
+    }
+
+    /// Fills all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send_all`]; `ECONNRESET` also if the other end closed.
+    pub fn recv_exact(&self, bytes: &mut [u8], patience: Patience) -> Result {
+        let vec = bindings::kvec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: bytes.len(),
+        };
+        let mut message = bindings::msghdr::default();
+        // SAFETY: `vec` outlives the message, and the bytes are borrowed for writing.
+        unsafe {
+            bindings::iov_iter_kvec(
+                &mut message.msg_iter,
+                bindings::ITER_DEST,
+                &vec,
+                1,
+                bytes.len(),
+            );
+            self.transfer(Direction::Receive, &mut message, bytes.len(), patience)
+        }
+    }
+
+    /// Sends all of `pages` without copying them: the stack refers to the pages until the other end has acknowledged them, so
+    /// their content must not change any more. The pages themselves may be freed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send_all`].
+    pub fn send_pages(&self, pages: &PageVec<'_>, patience: Patience) -> Result {
+        let mut message = bindings::msghdr {
+            msg_flags: banyan_bindings::MSG_SPLICE_PAGES,
+            ..Default::default()
+        };
+        // SAFETY: The pieces outlive the message; the pages are kept by their owner.
+        unsafe {
+            bindings::iov_iter_bvec(
+                &mut message.msg_iter,
+                bindings::ITER_SOURCE,
+                pages.pieces.as_ptr(),
+                pages.pieces.len(),
+                pages.bytes,
+            );
+            self.transfer(Direction::Send, &mut message, pages.bytes, patience)
+        }
+    }
+
+    /// Sends all of `pages` by copying them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send_all`].
+    pub fn send_pages_copied(&self, pages: &PageVec<'_>, patience: Patience) -> Result {
+        let mut message = bindings::msghdr::default();
+        // SAFETY: As in `send_pages`.
+        unsafe {
+            bindings::iov_iter_bvec(
+                &mut message.msg_iter,
+                bindings::ITER_SOURCE,
+                pages.pieces.as_ptr(),
+                pages.pieces.len(),
+                pages.bytes,
+            );
+            self.transfer(Direction::Send, &mut message, pages.bytes, patience)
+        }
+    }
+
+    /// Fills all of `pages`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::recv_exact`].
+    pub fn recv_pages(&self, pages: &mut PageVec<'_>, patience: Patience) -> Result {
+        let mut message = bindings::msghdr::default();
+        // SAFETY: The pieces outlive the message; the pages are kept by their owner and may be written.
+        unsafe {
+            bindings::iov_iter_bvec(
+                &mut message.msg_iter,
+                bindings::ITER_DEST,
+                pages.pieces.as_ptr(),
+                pages.pieces.len(),
+                pages.bytes,
+            );
+            self.transfer(Direction::Receive, &mut message, pages.bytes, patience)
+        }
+    }
+
+    fn transfer_user(
+        &self,
+        direction: Direction,
+        address: usize,
+        len: usize,
+        patience: Patience,
+    ) -> Result {
+        let (raw_direction, len) = match direction {
+            Direction::Send => (bindings::ITER_SOURCE, len),
+            Direction::Receive => (bindings::ITER_DEST, len),
+        };
+        let mut message = bindings::msghdr::default();
+        // SAFETY: The place is valid; the call checks that the range is user memory, and accesses to it may fault.
+        to_result(unsafe {
+            bindings::import_ubuf(
+                raw_direction as _,
+                address as _,
+                len,
+                &mut message.msg_iter,
+            )
+        })?;
+        // SAFETY: Checked above.
+        unsafe { self.transfer(direction, &mut message, len, patience) }
+    }
+
+    /// Fills `len` bytes at `address` of the current process, at most 2 GiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::recv_exact`]; `EFAULT` if the memory cannot be written.
+    pub fn recv_user(&self, address: usize, len: usize, patience: Patience) -> Result {
+        self.transfer_user(Direction::Receive, address, len, patience)
+    }
+
+    /// Sends `len` bytes at `address` of the current process, at most 2 GiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send_all`]; `EFAULT` if the memory cannot be read.
+    pub fn send_user(&self, address: usize, len: usize, patience: Patience) -> Result {
+        self.transfer_user(Direction::Send, address, len, patience)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: Owned, by the type's invariant, and not used afterwards.
+        unsafe { bindings::sock_release(self.raw.as_ptr()) };
+    }
+}
+
+/// A TCP socket that takes connections. Dropping it closes it.
+pub struct Listener {
+    socket: Socket,
+}
+
+impl Listener {
+    /// Listens on this port of all addresses; at most `backlog` connections wait to be taken.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`.
+    pub fn bind(port: u16, backlog: i32) -> Result<Self> {
+        let socket = Socket::create()?;
+        let mut address = Address { ip: 0, port }.to_raw();
+        // SAFETY: The socket is ours; the address has the given length. Port reuse lets a node that left come back at once.
+        unsafe {
+            banyan_bindings::sock_set_reuseaddr((*socket.raw.as_ptr()).sk.cast());
+            to_result(bindings::kernel_bind(
+                socket.raw.as_ptr(),
+                (&raw mut address).cast(),
+                size_of::<bindings::sockaddr_in>() as _,
+            ))?;
+            to_result(bindings::kernel_listen(socket.raw.as_ptr(), backlog))?;
+        }
+        Ok(Self { socket })
+    }
+
+    /// Returns the port, if it was chosen by the kernel (port 0).
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn port(&self) -> Result<u16> {
+        Ok(self.socket.own_address()?.port)
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT`, `EINTR`; `EINVAL` after [`Listener::shutdown`].
+    pub fn accept(&self, patience: Patience) -> Result<Socket> {
+        loop {
+            let mut raw = null_mut();
+            // SAFETY: The socket is ours; `raw` is a valid place for the result.
+            let result = to_result(unsafe {
+                bindings::kernel_accept(
+                    self.socket.raw.as_ptr(),
+                    &mut raw,
+                    bindings::O_NONBLOCK as _,
+                )
+            });
+            match result {
+                Err(e) if e == EAGAIN => self.socket.wait(Direction::Receive, patience)?,
+                Err(e) => return Err(e),
+                Ok(()) => {
+                    // INVARIANT: A new socket, owned by nobody else.
+                    return Ok(Socket {
+                        raw: NonNull::new(raw).ok_or(ENOMEM)?,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Ends the listening; calls that wait return. From any thread.
+    pub fn shutdown(&self) {
+        self.socket.shutdown();
+    }
+}
