@@ -92,8 +92,12 @@ locked() {
 }
 
 # Removes a directory that a root build made, also the parts that belong to subordinate user ids.
+# Refuses while something is mounted below it: a bind mount may lead out of it.
 remove_tree() {
 	[ -e "$1" ] || return 0
+	if awk -v dir="$(readlink -f -- "$1")/" 'index($5 "/", dir) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+		die "not removing $1: something is mounted in it"
+	fi
 	if [ "$(id -u)" = 0 ]; then
 		rm -rf --one-file-system -- "$1"
 	else

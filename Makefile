@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0
+# What people type. Every target does all set-up that it needs by itself: packages of this machine, toolchain root, kernel
+# source, each made once and kept in $XDG_CACHE_HOME/banyan. The kernel build reads Kbuild, not this file.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+P := scripts/platform
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full modules tool install cluster bench lint doc deb clean distclean
+
+# Needs names, in words, a file that another part of the tree brings.
+needs = @test -e $(1) || { echo "banyan: FAILED: $(1) is not in this tree" >&2; exit 1; }
+
+help:
+	@echo 'make demo       build everything, boot a small cluster and show programs moving'
+	@echo 'make test       all kinds of tests, in at most 30 minutes'
+	@echo 'make test-full  every test; writes docs/test-report.md'
+	@echo 'make modules    the kernel modules, in build/modules'
+	@echo 'make tool       the control tool, build/banyanctl'
+	@echo 'make install    modules, tool and service files under DESTDIR (default build/root)'
+	@echo 'make cluster    build everything and boot a cluster (NODES=2); then: scripts/cluster --help'
+	@echo 'make bench      measure; writes build/bench.json and docs/benchmarks.md'
+	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8'
+	@echo 'make doc        HTML of the crates, in build/doc; regenerates docs/what-moves.md'
+	@echo 'make deb        Debian package, in build/deb'
+	@echo 'make clean      remove build/'
+	@echo 'make distclean  remove build/ and what the platform scripts keep in the cache'
+
+modules:
+	@$(P)/host
+	@$(P)/modules
+
+tool:
+	@$(P)/host
+	@$(P)/tool
+
+DESTDIR ?= $(CURDIR)/build/root
+install: modules tool
+	@$(P)/install "$(DESTDIR)"
+
+NODES ?= 2
+cluster: install
+	$(call needs,scripts/cluster)
+	@scripts/cluster up --nodes $(NODES)
+
+demo: install
+	$(call needs,scripts/demo)
+	@scripts/demo
+
+test: install
+	@$(P)/test
+
+test-full: install
+	@$(P)/test --full
+
+bench: install
+	$(call needs,tests/bench/run)
+	@tests/bench/run
+
+lint:
+	@$(P)/host
+	@$(P)/lint
+
+doc:
+	@$(P)/host
+	@$(P)/doc
+
+deb: install
+	@$(P)/deb
+
+clean:
+	@rm -rf build
+
+distclean: clean
+	@$(P)/distclean
