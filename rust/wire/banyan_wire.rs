@@ -25,7 +25,6 @@
 #[macro_use]
 pub mod codec;
 
-pub mod file;
 pub mod file_ops;
 pub mod frame;
 pub mod guest;

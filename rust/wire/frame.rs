@@ -10,7 +10,7 @@ use crate::ids::Epoch;
 use crate::op;
 
 /// Version of everything on the wire. Peers of different versions refuse each other.
-/// The changelog is in `docs/wire-protocol.md`; a change there and here go together.
+/// The changelog is in `docs/developers/wire-protocol.md`; a change there and here go together.
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// First word of every header: the bytes `BNYF`.
