@@ -8,6 +8,8 @@
 pub mod boundary;
 pub mod clock;
 pub mod crypto;
+pub mod fdtable;
+pub mod file;
 pub mod global;
 pub mod ksym;
 pub mod kthread;
@@ -15,6 +17,8 @@ pub mod machine;
 pub mod memory;
 pub mod own;
 pub mod pages;
+pub mod paths;
+pub mod proxyfs;
 pub mod registers;
 pub mod socket;
 pub mod subject;
