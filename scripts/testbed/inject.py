@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What belongs to one cluster, as the tar file that its boot server unpacks.
+
+The cached root image is the same for all clusters. On top of it, at each `up`, go
+Banyan's modules and tool as they are built at that moment, the cluster's key, SSH
+keys and the boot configuration. `push` sends the module part to a running cluster.
+
+Files to install come from build/root/ (a tree as `make install DESTDIR=` leaves it),
+and, while a file is not there, from where the build leaves it.
+"""
+
+import gzip
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from . import paths
+
+HEAD = "10.77.0.126"
+HOST = "10.77.0.125"
+HTTP_FILES = ("vmlinuz", "node.img")
+
+
+def address(node: int) -> str:
+    """Node k has an address whose low 7 bits are k, which is then its node id."""
+    return f"10.77.0.{node}"
+
+
+def mac(node: int) -> str:
+    return f"52:54:00:4d:00:{node:02x}"
+
+
+class Tar:
+    """A tar file in the making; everything in it belongs to root."""
+
+    def __init__(self, file) -> None:
+        self.tar = tarfile.open(fileobj=file, mode="w")
+        self.made: set[str] = set()
+
+    def _parents(self, name: str) -> None:
+        for parent in reversed(Path(name).parents):
+            if str(parent) not in self.made and str(parent) != ".":
+                self.made.add(str(parent))
+                info = tarfile.TarInfo(str(parent))
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                if parent.name == ".ssh":
+                    info.mode = 0o700
+                self.tar.addfile(info)
+
+    def data(self, name: str, data: bytes | str, mode: int = 0o644) -> None:
+        raw = data.encode() if isinstance(data, str) else data
+        self._parents(name)
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = len(raw), mode
+        self.tar.addfile(info, io.BytesIO(raw))
+
+    def file(self, name: str, path: Path, mode: int | None = None) -> None:
+        if path.is_symlink():
+            self._parents(name)
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)
+            self.tar.addfile(info)
+            return
+        executable = path.stat().st_mode & 0o111
+        self.data(name, path.read_bytes(), mode or (0o755 if executable else 0o644))
+
+    def tree(self, name: str, top: Path) -> None:
+        for path in sorted(top.rglob("*")):
+            if path.is_symlink() or path.is_file():
+                self.file(f"{name}/{path.relative_to(top)}", path)
+
+    def close(self) -> None:
+        self.tar.close()
+
+
+def canonical(relative: str) -> str:
+    """/lib, /sbin and /bin are links into /usr on Debian: name the real place."""
+    first = relative.split("/", 1)[0]
+    return f"usr/{relative}" if first in ("lib", "sbin", "bin", "lib64") else relative
+
+
+def build_products() -> dict[str, Path]:
+    """Path in the root -> file on this machine, for all that Banyan installs."""
+    repo, release = paths.REPO, paths.kernel_release()
+    found: dict[str, Path] = {}
+    updates = f"usr/lib/modules/{release}/updates/banyan"
+    for place in (repo, repo / "build/kbuild", repo / "build/modules"):
+        for module in sorted(place.glob("*.ko")):
+            found[f"{updates}/{module.name}"] = module
+    for place in ("target/release/banyanctl", "build/banyanctl",
+                  "build/target/release/banyanctl", "userspace/target/release/banyanctl"):
+        if (repo / place).exists():
+            found["usr/sbin/banyanctl"] = repo / place
+    for unit in sorted((repo / "userspace").rglob("banyan*.service")):
+        found[f"usr/lib/systemd/system/{unit.name}"] = unit
+    for conf in sorted((repo / "userspace").rglob("modprobe.d/*.conf")):
+        found[f"usr/lib/modprobe.d/{conf.name}"] = conf
+    installed = repo / "build/root"
+    if installed.is_dir():
+        for path in sorted(installed.rglob("*")):
+            if path.is_file() or path.is_symlink():
+                found[canonical(str(path.relative_to(installed)))] = path
+    return found
+
+
+def depmod(image: Path, products: dict[str, Path]) -> dict[str, bytes]:
+    """modules.dep and its like with our modules in, made here: the emulated
+    machines would need minutes."""
+    release = paths.kernel_release()
+    prefix = f"usr/lib/modules/{release}/"
+    ours = {name: path for name, path in products.items()
+            if name.startswith(prefix) and name.endswith((".ko", ".ko.xz"))}
+    if not ours:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="banyan-depmod.") as scratch:
+        tree = Path(scratch) / "lib/modules" / release
+        tree.mkdir(parents=True)
+        stock = image / "modules" / release
+        for entry in stock.iterdir():
+            if entry.name == "kernel":
+                (tree / "kernel").symlink_to(entry)
+            elif entry.name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+                shutil.copy(entry, tree)
+        for name, path in ours.items():
+            target = tree / name[len(prefix):]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        subprocess.run(paths.tool("depmod") + ["-b", scratch, release], check=True, stderr=subprocess.DEVNULL)
+        return {f"{prefix}{entry.name}": entry.read_bytes()
+                for entry in tree.iterdir()
+                if entry.is_file() and entry.name not in
+                ("modules.order", "modules.builtin", "modules.builtin.modinfo")}
+
+
+def add_products(tar: Tar, image: Path, prefix: str) -> list[str]:
+    """Modules, tool and units; returns the names of the modules."""
+    products = build_products()
+    for name, path in products.items():
+        tar.file(f"{prefix}{name}", path)
+    for name, data in depmod(image, products).items():
+        tar.data(f"{prefix}{name}", data)
+    unit = "usr/lib/systemd/system/banyan.service"
+    if unit in products:
+        # Enabled by a link, as `systemctl enable` would.
+        info = tarfile.TarInfo(f"{prefix}etc/systemd/system/multi-user.target.wants/banyan.service")
+        info.type, info.linkname = tarfile.SYMTYPE, "/" + unit
+        tar.tar.addfile(info)
+    return sorted(Path(name).name for name in products if name.endswith(".ko"))
+
+
+def boot_script(cluster: str, nodes: int, extra: str) -> str:
+    """What iPXE runs, on real machines too."""
+    last = f"-{nodes}" if nodes > 1 else ""
+    arguments = [
+        f"nfsroot={HEAD}:/srv/banyan,port=2049,mountport=20048,mountproto=tcp,actimeo=30",
+        "ip=${ip}::${gateway}:${netmask}:${hostname}", "BOOTIF=01-${mac:hexhyp}",
+        "console=tty0", "console=ttyS0,115200", "loglevel=5",
+        "net.ifnames=0", "systemd.show_status=0", "rd.udev.log_level=3",
+        f"banyan.cluster={cluster}", f"banyan.join={address(1)}{last}", extra]
+    return "\n".join([
+        "#!ipxe", "set base http://${next-server}",
+        "kernel ${base}/vmlinuz initrd=node.img " + " ".join(arguments).strip(),
+        "initrd ${base}/node.img", "boot", ""])
+
+
+def dnsmasq(nodes: int) -> str:
+    lines = [
+        "port=0", "bind-interfaces", "no-ping", "dhcp-authoritative", "leasefile-ro",
+        "dhcp-range=10.77.0.0,static,255.255.255.0,infinite",
+        "enable-tftp", "tftp-root=/srv/tftp",
+        "dhcp-option=option:router", "dhcp-option=option:dns-server",
+        "dhcp-match=set:ipxe,175",
+        "dhcp-match=set:efi64,option:client-arch,7",
+        "dhcp-match=set:efi64,option:client-arch,9",
+        "dhcp-boot=tag:ipxe,boot.ipxe",
+        "dhcp-boot=tag:!ipxe,tag:efi64,snponly.efi",
+        "dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe"]
+    lines += [f"dhcp-host={mac(k)},{address(k)},node{k},infinite" for k in range(1, nodes + 1)]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: int,
+                 extra: str) -> list[str]:
+    """Writes the tar file for the boot server; returns the modules in it."""
+    public = (state / "id.pub").read_text()
+    with open(target, "wb") as file:
+        tar = Tar(file)
+        modules = add_products(tar, image, "root/")
+        for place in ("root", "head"):
+            tar.data(f"{place}/etc/ssh/ssh_host_ed25519_key", (state / "host").read_bytes(), 0o600)
+            tar.data(f"{place}/etc/ssh/ssh_host_ed25519_key.pub", (state / "host.pub").read_bytes())
+            tar.data(f"{place}/root/.ssh/authorized_keys", public, 0o600)
+        tar.data("root/etc/banyan/key", (state / "key").read_bytes(), 0o600)
+        tar.data("head/etc/banyan/network", f"ADDRESS={HEAD}\nNAME=head\n")
+        tar.data("head/etc/banyan/dnsmasq.conf", dnsmasq(nodes))
+        tar.data("head/etc/exports",
+                 "/srv/banyan *(ro,no_root_squash,async,no_subtree_check,fsid=1)\n"
+                 "/home *(rw,no_root_squash,async,no_subtree_check,fsid=2)\n")
+        tar.data("head/srv/tftp/boot.ipxe", boot_script(cluster, nodes, extra))
+        for name in HTTP_FILES:
+            tar.file(f"head/srv/tftp/{name}", image / name, 0o644)
+        for name in ("undionly.kpxe", "snponly.efi"):
+            info = tarfile.TarInfo(f"head/srv/tftp/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, f"/usr/lib/ipxe/{name}"
+            tar.tar.addfile(info)
+        tar.close()
+    return modules
+
+
+def push_archive(image: Path) -> tuple[bytes, list[str]]:
+    """The part of the tar file that may change while a cluster runs, compressed."""
+    buffer = io.BytesIO()
+    tar = Tar(buffer)
+    modules = add_products(tar, image, "")
+    tar.close()
+    return gzip.compress(buffer.getvalue(), 1), modules

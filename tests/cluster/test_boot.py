@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The test bed itself: machines boot over the network as a machine room would."""
+
+import pytest
+
+
+def test_kernel_is_the_distributed_one(cluster):
+    image = (cluster.state / "image").resolve()
+    release = (image / "release").read_text().strip()
+    for node in cluster.nodes:
+        assert cluster.sh(node, "uname -r") == release
+        assert cluster.sh(node, "cat /proc/sys/kernel/tainted") in ("0", "4096", "8192", "12288")
+
+
+def test_root_is_the_nfs_export_itself(cluster):
+    inodes = set()
+    for node in cluster.nodes:
+        kind, options = cluster.sh(node, "findmnt -no FSTYPE,OPTIONS /").split(None, 1)
+        assert kind == "nfs" and "ro" in options.split(",")
+        inodes.add(cluster.sh(node, "stat -c %i /usr/bin/python3.13 || stat -Lc %i /usr/bin/python3"))
+    assert len(inodes) == 1, "a file of the root must be the same file on all nodes"
+
+
+def test_each_node_has_its_own(cluster):
+    names, ids = set(), set()
+    for node in cluster.nodes:
+        assert cluster.sh(node, "hostname") == f"node{node}" == cluster.sh(node, "cat /etc/hostname")
+        names.add(cluster.sh(node, "hostname"))
+        ids.add(cluster.sh(node, "cat /etc/machine-id"))
+        cluster.sh(node, f"echo {node} >/tmp/mine; echo {node} >/var/tmp/mine; touch /run/mine")
+    for node in cluster.nodes:
+        assert cluster.sh(node, "cat /tmp/mine /var/tmp/mine").split() == [str(node)] * 2
+        cluster.sh(node, "rm /tmp/mine /var/tmp/mine /run/mine")
+    assert len(names) == len(ids) == len(cluster.nodes)
+
+
+def test_home_is_shared(cluster):
+    for node in cluster.nodes:
+        assert cluster.sh(node, "findmnt -no FSTYPE /home") == "nfs4"
+        cluster.sh(node, f"echo from {node} >/home/from{node}")
+    for node in cluster.nodes:
+        for other in cluster.nodes:
+            assert cluster.sh(node, f"cat /home/from{other}") == f"from {other}"
+    cluster.sh(1, "rm /home/from*")
+
+
+def test_systemd_is_content(cluster):
+    for node in cluster.nodes:
+        cluster.until("systemd has booted", limit=60, condition=lambda n=node: cluster.sh(
+            n, "systemctl is-system-running", check=False) in ("running", "degraded"))
+        assert cluster.sh(node, "systemctl --failed --no-legend --plain") == ""
+
+
+@pytest.mark.parametrize("status", [0, 1, 42, 130])
+def test_exit_status_passes_through(cluster, status):
+    assert cluster.status_of(1, f"exit {status}") == status
+
+
+def test_output_passes_through(cluster):
+    data = bytes(range(256)) * 1000
+    done = cluster.run(1, "cat", input=data, text=False)
+    assert done.stdout == data
+    assert cluster.run(1, "echo", "a b", "$HOME", "'").stdout == "a b $HOME '\n"
+
+
+def test_copy_there_and_back(cluster, tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+    assert cluster.copy([str(tmp_path / "file")], "2:/tmp/file") == 0
+    assert cluster.copy(["2:/tmp/file"], str(tmp_path / "back")) == 0
+    assert (tmp_path / "back").read_bytes() == b"x" * 100_000
+    cluster.sh(2, "rm /tmp/file")
+
+
+def test_programs_are_there(cluster):
+    for tool in ("xz", "python3", "sqlite3", "lua5.4", "bc", "gcc", "vim", "less", "ffmpeg",
+                 "criu", "iperf3", "strace"):
+        assert cluster.status_of(1, f"command -v {tool} >/dev/null") == 0, tool
+
+
+def test_link_down_and_up(cluster):
+    cluster.link(2, down=True)
+    assert cluster.status_of(1, "ping -q -c 1 -W 2 10.77.0.2") != 0
+    cluster.link(2, up=True)
+    cluster.until("the node answers again", lambda: cluster.status_of(
+        1, "ping -q -c 1 -W 2 10.77.0.2") == 0)
+
+
+@pytest.mark.limit(300)
+def test_power_cut_and_start(cluster):
+    before = cluster.sh(2, "cat /proc/sys/kernel/random/boot_id")
+    cluster.kill_node(2)
+    assert cluster.status_of(1, "ping -q -c 1 -W 2 10.77.0.2") != 0
+    cluster.start_node(2)
+    assert cluster.sh(2, "cat /proc/sys/kernel/random/boot_id") != before
