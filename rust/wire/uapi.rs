@@ -133,6 +133,8 @@ pub const SERVE_STATE: u32 = iowr(0x26, ServeState::SIZE);
 pub const LIST: u32 = iowr(0x27, List::SIZE);
 /// Number of [`Drain`].
 pub const DRAIN: u32 = iowr(0x28, Drain::SIZE);
+/// Number of [`Mounts`].
+pub const MOUNTS: u32 = iowr(0x29, Mounts::SIZE);
 
 /// [`Migrate::flags`]: return when the process runs at its target or will not; without it the call
 /// returns when the move was asked for, with the out fields zero.
@@ -465,7 +467,34 @@ uapi_struct! {
         /// Zero.
         pub _pad: u32,
     }
+
+    /// Tells which mounts of this node other nodes have too. Replaces what was told before. Root.
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` more than [`MAX_MOUNTS`].
+    pub struct Mounts {
+        /// in: bytes of this struct.
+        pub size: u32,
+        /// in: number of records.
+        pub count: u32,
+        /// in: address of an array of [`MountRecord`].
+        pub buf: u64,
+    }
+
+    /// A mount whose files are the same at every node that has a mount with the same identity.
+    pub struct MountRecord {
+        /// in: device of its file system, `major << 20 | minor` (the numbers of `/proc/self/mountinfo`).
+        pub dev: u32,
+        /// Zero.
+        pub _pad: u32,
+        /// in: its identity: equal for the same server and export, different for others. All zeros is none.
+        pub id: [u8; 16],
+    }
 }
+
+/// Most records in one [`Mounts`].
+pub const MAX_MOUNTS: u32 = 1024;
 
 /// [`Drain::flags`]: refuse new guests from now on, until the node joins again.
 pub const DRAIN_KEEP_OUT: u32 = 1;
@@ -485,6 +514,8 @@ const _: () = {
     assert!(List::SIZE == 16);
     assert!(ProcRecord::SIZE == 64);
     assert!(Drain::SIZE == 24);
+    assert!(Mounts::SIZE == 16);
+    assert!(MountRecord::SIZE == 24);
     assert!(NODES == 0xc010_4201);
     assert!(MIGRATE == 0xc030_4220);
 };
