@@ -262,7 +262,8 @@ impl Membership {
         } else if old.is_member() {
             self.down(now, node, Cause::Replaced, act);
         }
-        let is_new = !old.is_member() || old.incarnation != peer.incarnation;
+        let before = self.slot(node);
+        let is_new = !before.is_member() || before.incarnation != peer.incarnation;
         self.with(node, |slot| {
             *slot = Slot {
                 state: Some(State::Up),
@@ -276,10 +277,10 @@ impl Membership {
             };
         });
         if is_new {
-            if old.leased {
+            if before.leased {
                 act(Action::LeaseOver {
                     node,
-                    incarnation: old.incarnation,
+                    incarnation: before.incarnation,
                 });
             }
             act(Action::Up {

@@ -22,7 +22,6 @@
     )
 )]
 
-#[macro_use]
 pub mod codec;
 
 pub mod file_ops;
