@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `banyanctl serve`: the daemon that puts its node into the cluster and makes the processes that arrive.
+//!
+//! One per node, started by banyan.service. It is a small family of single-threaded processes, because namespaces and a chosen
+//! pid can only be given to a child by a process that has one thread:
+//!
+//! ```text
+//! serve ── supervisor (this file): settings, signals, reaps all the others and tells the kernel what became of guests
+//!  ├─ waiter (waiter.rs): waits in the kernel for arrivals and passes each to the helper of its home node
+//!  ├─ helper (helper.rs): one for each home node, with that node's name and clocks; clones guests
+//!  └─ guests: clones of a helper that became, in the kernel, the process that arrived
+//! ```
+//!
+//! Helpers and guests are made with CLONE_PARENT, so they are all children of the supervisor. When it ends, the waiter and the
+//! helpers end too; guests run on, and become children of init.
+
+mod cgroup;
+mod helper;
+mod log;
+mod notify;
+mod supervisor;
+mod waiter;
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    os::fd::AsFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant}, //
+};
+
+use anyhow::Result;
+use banyan_sys::{
+    wire::{uapi::ServeWait, NodeId},
+    Device, //
+};
+
+pub use supervisor::{prepare_signals, Supervisor};
+
+use crate::{
+    address,
+    cli,
+    config::{Range, Settings},
+    failure::{Failure, Status},
+    key::Key,
+    sysfs::Sysfs, //
+};
+
+/// What the daemon asks of the kernel; the real one is [`Device`].
+pub trait Server: AsFd {
+    /// Waits for an arrival.
+    ///
+    /// # Errors
+    ///
+    /// EINTR; ESHUTDOWN when the node has left; ENOTTY without banyan_migrate.
+    fn wait(&self) -> io::Result<ServeWait>;
+    /// Becomes the process that arrived; returns only when that failed.
+    fn enter(&self, arrival: u64) -> io::Error;
+    /// Tells that no child could be made.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT when the arrival was given up meanwhile.
+    fn failed(&self, arrival: u64, errno: i32) -> io::Result<()>;
+    /// Tells what became of a child: `what` is one of `child_state`.
+    ///
+    /// # Errors
+    ///
+    /// ESRCH when it is no guest.
+    fn state(&self, pid: i32, what: u32, status: i32) -> io::Result<()>;
+}
+
+impl Server for Device {
+    fn wait(&self) -> io::Result<ServeWait> {
+        self.serve_wait()
+    }
+
+    fn enter(&self, arrival: u64) -> io::Error {
+        self.serve_enter(arrival)
+    }
+
+    fn failed(&self, arrival: u64, errno: i32) -> io::Result<()> {
+        self.serve_failed(arrival, errno)
+    }
+
+    fn state(&self, pid: i32, what: u32, status: i32) -> io::Result<()> {
+        self.serve_state(pid, what, status)
+    }
+}
+
+/// The value of the attribute `join`: ranges separated by blanks.
+pub fn join_text(ranges: &[Range]) -> String {
+    ranges
+        .iter()
+        .map(Range::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What is written to sysfs, in this order.
+fn attributes(
+    settings: &Settings,
+    key: Option<&Key>,
+    found: Option<Ipv4Addr>,
+) -> Result<Vec<(&'static str, String)>, Failure> {
+    let address = settings.address.or(found).ok_or_else(|| {
+        Failure::new(Status::Failed, "this node has no IPv4 address that leads to a member or to a gateway")
+            .advise("Set one: `address = A.B.C.D` in /etc/banyan/banyan.conf, or banyan.address= on the kernel command line")
+    })?;
+    let node = settings.node.or_else(|| NodeId::from_ipv4(u32::from(address))).ok_or_else(|| {
+        Failure::new(Status::Failed, format!("the low 7 bits of the address {address} are 0, which is no node id"))
+            .advise("Set one: `node = N` (1 to 127) in /etc/banyan/banyan.conf, or banyan.node= on the kernel command line")
+    })?;
+    let mut list = Vec::new();
+    if let Some(cluster) = &settings.cluster {
+        list.push(("cluster", cluster.clone()));
+    }
+    list.push(("node", node.to_string()));
+    list.push(("address", address.to_string()));
+    if let Some(port) = settings.port {
+        list.push(("port", port.to_string()));
+    }
+    list.push(("join", join_text(&settings.join)));
+    if let Some(key) = key {
+        list.push(("key", key.digits()));
+    }
+    Ok(list)
+}
+
+/// Reads the settings, gives them to the module and has this node join. Does nothing when it is online already: a daemon that
+/// was started again takes over as things are.
+fn configure(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result<()> {
+    if sysfs.is_online() {
+        log::info("this node is online already: its settings stay as they are");
+        return Ok(());
+    }
+    let settings = Settings::load(&arguments.config, command_line)?;
+    for notice in &settings.notices {
+        log::warning(notice);
+    }
+    let key = Key::load(&settings.key)?;
+    let found = settings
+        .address
+        .or_else(|| address::local(settings.join.first().map(|range| range.first)));
+    for (name, value) in attributes(&settings, Some(&key), found)? {
+        sysfs.set(name, &value)?;
+        if name != "key" {
+            log::info(&format!("{name} = {value}"));
+        }
+    }
+    sysfs.set("online", "1")?;
+    Ok(())
+}
+
+/// Reads the settings again and gives the module the list of members to ask: what may change while a node is online.
+fn reload(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result<()> {
+    let settings = Settings::load(&arguments.config, command_line)?;
+    sysfs.set("join", &join_text(&settings.join))?;
+    log::info(
+        "read the settings again; all but \"join\" take effect when this node leaves and joins",
+    );
+    Ok(())
+}
+
+/// `banyanctl serve`: runs until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When the module does not come, settings make no sense or the module does not take them.
+pub fn run(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result<Status> {
+    // Before anything else, so that no signal is lost and no child is made without it.
+    prepare_signals()?;
+    let limit = Instant::now() + Duration::from_secs(arguments.wait_module);
+    while !sysfs.exists() {
+        if Instant::now() >= limit {
+            return Err(Failure::not_loaded().into());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    configure(arguments, command_line, sysfs)?;
+    let guests = cgroup::prepare();
+    let open = || Device::open();
+    let mut supervisor = Supervisor::new(&open, guests);
+    notify::send("READY=1\nSTATUS=Waiting for processes that arrive");
+    supervisor.run(
+        &mut || sysfs.is_online(),
+        &mut || sysfs.exists(),
+        &mut || configure(arguments, command_line, sysfs),
+        &mut || reload(arguments, command_line, sysfs),
+    )?;
+    Ok(Status::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_defaults() {
+        let mut settings = Settings::default();
+        settings
+            .read_file("cluster = grove\njoin = 10.77.0.1-3, 10.77.1.1")
+            .unwrap();
+        let key = Key::parse(&[7; 32]).unwrap();
+        let list = attributes(&settings, Some(&key), Some(Ipv4Addr::new(10, 77, 0, 130))).unwrap();
+        let expected = [
+            ("cluster", "grove"),
+            ("node", "2"),
+            ("address", "10.77.0.130"),
+            ("join", "10.77.0.1-10.77.0.3 10.77.1.1"),
+            ("key", &"07".repeat(32)),
+        ];
+        assert_eq!(list, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    #[test]
+    fn a_node_without_an_id_is_told_how_to_get_one() {
+        let settings = Settings::default();
+        let failure = attributes(&settings, None, Some(Ipv4Addr::new(10, 77, 0, 128))).unwrap_err();
+        assert!(failure.advice.unwrap().contains("banyan.node="));
+        let failure = attributes(&settings, None, None).unwrap_err();
+        assert!(failure.advice.unwrap().contains("banyan.address="));
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The supervisor: the parent of the waiter, of the helpers and of all guests.
+//!
+//! One per node. It takes signals one by one, reaps children, and tells the kernel when a guest stopped, went on or ended. It
+//! never waits for anything but the next signal, and for that a second at most.
+
+use std::{
+    fs::File,
+    io,
+    time::{Duration, Instant}, //
+};
+
+use anyhow::Result;
+use banyan_sys::{
+    process::{self, Change, ChildEvent, Forked},
+    wire::uapi::child_state, //
+};
+
+use super::{
+    log,
+    notify,
+    waiter::{self, End},
+    Server, //
+};
+use crate::failure::libc_errno;
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
+const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGCHLD];
+
+/// Longest time between two looks at the module.
+const TICK: Duration = Duration::from_secs(1);
+/// Shortest time between two starts of a waiter that failed.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Blocks the signals that [`Supervisor::run`] takes one by one.
+///
+/// # Errors
+///
+/// None in practice.
+pub fn prepare_signals() -> io::Result<()> {
+    process::block_signals(&SIGNALS)
+}
+
+/// What the supervisor knows of its children: guests it need not remember, the kernel does.
+pub struct Supervisor<'a, S> {
+    open: &'a dyn Fn() -> io::Result<S>,
+    guests: Option<File>,
+    /// Pid of the waiter.
+    waiter: Option<i32>,
+    /// Not before then may a waiter be started.
+    not_before: Instant,
+    /// How the last waiter ended, when that was not by going offline: to log each trouble once.
+    trouble: Option<End>,
+    /// Whether the module has been given its settings.
+    configured: bool,
+}
+
+impl<'a, S: Server> Supervisor<'a, S> {
+    /// A supervisor of a node whose module has its settings. `open` opens the device, `guests` is the control group of guests.
+    pub fn new(open: &'a dyn Fn() -> io::Result<S>, guests: Option<File>) -> Self {
+        Self {
+            open,
+            guests,
+            waiter: None,
+            not_before: Instant::now(),
+            trouble: None,
+            configured: true,
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT. `is_online` and `is_loaded` look at the module, `configure` gives a module that was loaded
+    /// anew its settings, `reload` reads them again on SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// When signals or children cannot be waited for, which does not happen.
+    pub fn run(
+        &mut self,
+        is_online: &mut dyn FnMut() -> bool,
+        is_loaded: &mut dyn FnMut() -> bool,
+        configure: &mut dyn FnMut() -> Result<()>,
+        reload: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            self.reap()?;
+            if self.waiter.is_none() && Instant::now() >= self.not_before {
+                self.look_after(is_online, is_loaded, configure);
+            }
+            match process::next_signal(&SIGNALS, TICK)? {
+                Some(SIGTERM | SIGINT) => break,
+                Some(SIGHUP) => {
+                    if let Err(error) = reload() {
+                        log::error(&format!("the settings were not read again: {error:#}"));
+                    }
+                }
+                _ => (),
+            }
+        }
+        notify::send("STOPPING=1");
+        if let Some(waiter) = self.waiter.take() {
+            process::send_signal(waiter, SIGTERM)?;
+            process::wait_for_end(waiter)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the waiter when the node is online, and gives a module that was unloaded and loaded again its settings.
+    fn look_after(
+        &mut self,
+        is_online: &mut dyn FnMut() -> bool,
+        is_loaded: &mut dyn FnMut() -> bool,
+        configure: &mut dyn FnMut() -> Result<()>,
+    ) {
+        if !is_loaded() {
+            self.configured = false;
+            return;
+        }
+        if !self.configured {
+            self.configured = true;
+            if let Err(error) = configure() {
+                log::error(&format!(
+                    "the module was loaded again, but this node could not join: {error:#}"
+                ));
+            }
+        }
+        if is_online() {
+            if let Err(error) = self.start_waiter() {
+                log::error(&format!("cannot wait for arrivals: {error}"));
+                self.not_before = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    fn start_waiter(&mut self) -> io::Result<()> {
+        let server = (self.open)()?;
+        let supervisor = std::process::id() as i32;
+        match process::fork()? {
+            Forked::Parent(pid) => self.waiter = Some(pid),
+            Forked::Child => {
+                process::reset_signals();
+                waiter::run(&server, self.guests.as_ref(), supervisor)
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all that happened to children. What a guest did is told to the kernel before its pid is free again.
+    fn reap(&mut self) -> Result<()> {
+        while let Some(event) = process::peek_child()? {
+            if self.waiter != Some(event.pid) {
+                self.tell(event);
+            }
+            let consumed = process::consume_child(event)?;
+            match consumed {
+                Some(newer) if newer.change != event.change => self.tell(newer),
+                _ => (),
+            }
+            if self.waiter == Some(event.pid) && event.change.is_end() {
+                self.waiter_ended(event.change);
+            }
+        }
+        Ok(())
+    }
+
+    fn waiter_ended(&mut self, change: Change) {
+        self.waiter = None;
+        let end = match change {
+            Change::Exited(status) => End::from_status(status),
+            _ => End::Failed,
+        };
+        // At once when the node comes online again; else with a pause, so that a lasting trouble does not keep a CPU busy.
+        if end != End::Offline {
+            self.not_before = Instant::now() + RETRY;
+        }
+        if self.trouble != Some(end) {
+            match end {
+                End::Offline => log::info("this node is offline: no processes can arrive"),
+                End::NoService => {
+                    log::warning("no processes can arrive until banyan_migrate is loaded")
+                }
+                End::Failed => {
+                    log::error(&format!("the waiter ended ({change:?}): starting another"))
+                }
+            }
+        }
+        self.trouble = Some(end);
+    }
+
+    /// Tells the kernel what a child did. Helpers are children too: the kernel knows that they are no guests.
+    fn tell(&self, event: ChildEvent) {
+        let (what, status) = match event.change {
+            Change::Stopped(signal) => (child_state::STOPPED, signal),
+            Change::Continued => (child_state::CONTINUED, 0),
+            Change::Exited(_) | Change::Killed(..) => {
+                (child_state::EXITED, event.change.status_word())
+            }
+        };
+        let told = (self.open)().and_then(|server| server.state(event.pid, what, status));
+        if let Err(error) = told {
+            let expected = [
+                libc_errno::ESRCH,
+                libc_errno::ENOTTY,
+                libc_errno::ENOENT,
+                libc_errno::ENOTCONN,
+            ];
+            if !error
+                .raw_os_error()
+                .is_some_and(|code| expected.contains(&code))
+            {
+                log::warning(&format!(
+                    "the kernel was not told that process {} changed ({:?}): {error}",
+                    event.pid, event.change
+                ));
+            }
+        }
+    }
+}
