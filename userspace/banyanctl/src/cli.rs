@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// See and control the machines of a Banyan cluster, and move running processes between them.
 #[derive(Debug, Parser)]
-#[command(name = "banyanctl", version, about, max_term_width = 100)]
+#[command(
+    name = "banyanctl",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 #[command(
     after_help = "NODE is a node's id, its name or its address, or `self`. Exit statuses: see banyanctl(1)."
 )]
@@ -96,6 +101,8 @@ pub enum Command {
     },
 
     /// Leave the cluster, after all processes were brought or sent home
+    ///
+    /// When one cannot be moved, the node stays, and the process is named.
     Leave,
 
     /// Bring this node's processes home and send its guests home
@@ -115,6 +122,11 @@ pub enum Command {
     },
 
     /// Put this node into its cluster and receive arriving processes (the daemon of banyan.service)
+    ///
+    /// Reads the settings file and the words banyan.NAME=VALUE of the kernel command line, which win, gives them and the key to
+    /// the kernel module, and has the node join. Then it makes a process, with the pid, the node name and the clocks of its home,
+    /// for each one that arrives, and reaps it when it ends. SIGHUP: read the list of members again. SIGTERM: end; processes that
+    /// arrived run on.
     Serve(Serve),
 
     /// Drain this node and unload modules: what `modprobe -r` does first

@@ -34,10 +34,7 @@ pub enum Status {
 impl Status {
     /// Every status with its meaning, for the manual page.
     pub const ALL: [(Status, &'static str); 8] = [
-        (
-            Status::Done,
-            "Done. For \\fBexplain\\fR: the process can move.",
-        ),
+        (Status::Done, "Done. For explain: the process can move."),
         (
             Status::Failed,
             "Something went wrong that none of the others names; the message says what.",
@@ -49,7 +46,7 @@ impl Status {
         ),
         (
             Status::NotPermitted,
-            "The caller may not do this: the rule is that of \\fBkill\\fR(2), or root.",
+            "The caller may not do this: the rule is that of kill(2), or root.",
         ),
         (
             Status::Refused,

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
 use clap_complete::{generate_to, Shell};
 use clap_mangen::{
-    roff::{roman, Roff},
+    roff::{bold, roman, Roff},
     Man, //
 };
 
@@ -47,8 +47,8 @@ fn tagged(page: &mut Roff, heading: &str, items: &[(String, &str)]) {
     page.control("SH", [heading]);
     for (tag, text) in items {
         page.control("TP", []);
-        page.text([clap_mangen::roff::bold(tag.as_str())]);
-        page.text([roman(text.replace("\\fB", "").replace("\\fR", ""))]);
+        page.text([bold(tag.as_str())]);
+        page.text([roman(*text)]);
     }
 }
 
@@ -56,7 +56,8 @@ fn tagged(page: &mut Roff, heading: &str, items: &[(String, &str)]) {
 fn page(command: &Command, is_main: bool) -> Result<Vec<u8>> {
     let man = Man::new(command.clone())
         .title(command.get_name().to_uppercase())
-        .manual("Banyan");
+        .manual("Banyan")
+        .source(concat!("Banyan ", env!("CARGO_PKG_VERSION")));
     let mut bytes = Vec::new();
     if is_main {
         man.render_title(&mut bytes)?;
@@ -65,7 +66,6 @@ fn page(command: &Command, is_main: bool) -> Result<Vec<u8>> {
         man.render_description_section(&mut bytes)?;
         man.render_options_section(&mut bytes)?;
         man.render_subcommands_section(&mut bytes)?;
-        man.render_extra_section(&mut bytes)?;
     } else {
         man.render(&mut bytes)?;
     }
@@ -75,6 +75,12 @@ fn page(command: &Command, is_main: bool) -> Result<Vec<u8>> {
             .iter()
             .map(|(status, text)| ((*status as u8).to_string(), *text))
             .collect();
+        rest.control("SH", ["NAMES"]);
+        rest.text([roman(
+            "A NODE is given by its id (1 to 127), by its name (whole, or up to the first dot), by its IPv4 address, or as \
+             `self`, the node on which the command runs. A PID names the same process on every node; the upper bits of the pid \
+             (pid / 32768) are the id of its home node.",
+        )]);
         tagged(&mut rest, "EXIT STATUS", &statuses);
         tagged(
             &mut rest,
@@ -85,6 +91,13 @@ fn page(command: &Command, is_main: bool) -> Result<Vec<u8>> {
         rest.control("SH", ["EXIT STATUS"]);
         rest.text([roman("See banyanctl(1).")]);
     }
+    rest.control("SH", ["SEE ALSO"]);
+    let others = if is_main {
+        "modprobe(8), systemctl(1)"
+    } else {
+        "banyanctl(1)"
+    };
+    rest.text([roman(others)]);
     rest.to_writer(&mut bytes)?;
     Ok(bytes)
 }
@@ -105,10 +118,10 @@ pub fn all(directory: &Path) -> Result<()> {
         .get_subcommands()
         .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
     {
-        let name: &'static str = format!("{main}-{}", sub.get_name()).leak();
+        let name = format!("{main}-{}", sub.get_name());
         let sub = sub
             .clone()
-            .name(name)
+            .name(name.clone())
             .bin_name(format!("{main} {}", sub.get_name()));
         fs::write(pages.join(format!("{name}.1")), page(&sub, false)?)?;
     }
