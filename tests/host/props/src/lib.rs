@@ -1,2 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Helpers that several property tests share.
+
+//! What the property tests share: the simulated cluster.
+
+pub mod sim;
