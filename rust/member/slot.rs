@@ -13,8 +13,8 @@ pub(crate) struct Slot {
     pub(crate) state: Option<State>,
     /// Who opened the control connection in use, if there is one.
     pub(crate) link: Option<Opener>,
-    /// Of a dead node: its lease still runs.
-    pub(crate) leased: bool,
+    /// The dead incarnation whose lease still runs; 0 = none. A still later one may have died since.
+    pub(crate) lease: u64,
     /// This node dials it, whatever the ids.
     pub(crate) eager: bool,
     /// Dials of the dead node so far, for the back-off.
@@ -32,7 +32,7 @@ impl Slot {
     pub(crate) const EMPTY: Self = Self {
         state: None,
         link: None,
-        leased: false,
+        lease: 0,
         eager: false,
         heals: 0,
         port: 0,

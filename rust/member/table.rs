@@ -277,10 +277,10 @@ impl Membership {
             };
         });
         if is_new {
-            if before.leased {
+            if before.lease != 0 {
                 act(Action::LeaseOver {
                     node,
-                    incarnation: before.incarnation,
+                    incarnation: before.lease,
                 });
             }
             act(Action::Up {
@@ -313,7 +313,7 @@ impl Membership {
         self.with(node, |slot| {
             slot.state = Some(if left { State::Left } else { State::Dead });
             slot.link = None;
-            slot.leased = !left;
+            slot.lease = if left { 0 } else { old.incarnation };
             slot.eager = false;
             slot.heals = 0;
             slot.dial = now.saturating_add(HEAL_MS);
@@ -349,8 +349,9 @@ impl Membership {
             return;
         }
         if slot.is_member() {
-            self.with(dead.node, |slot| slot.incarnation = dead.incarnation);
             self.down(now, dead.node, Cause::Told, act);
+            // It may be a later one than was known here.
+            self.with(dead.node, |slot| slot.incarnation = dead.incarnation);
             self.raise_epoch(dead.epoch, act);
         } else if slot.state != Some(State::Left) {
             // Only remembered, so that it does not come in by this node.
@@ -419,7 +420,7 @@ impl Membership {
         if old.is_member() {
             return;
         }
-        if old.leased {
+        if old.lease != 0 {
             // What it held must end first; then it is dialled as a dead node is, at its new address.
             self.with(entry.node, |slot| {
                 slot.port = entry.port;
@@ -468,11 +469,11 @@ impl Membership {
                     self.with(node, |slot| *slot = Slot::EMPTY);
                 }
                 Some(State::Joining) => {}
-                Some(State::Dead) if slot.leased && silent >= LEASE_MS => {
-                    self.with(node, |slot| slot.leased = false);
+                Some(State::Dead) if slot.lease != 0 && silent >= LEASE_MS => {
+                    self.with(node, |slot| slot.lease = 0);
                     act(Action::LeaseOver {
                         node,
-                        incarnation: slot.incarnation,
+                        incarnation: slot.lease,
                     });
                 }
                 Some(State::Dead | State::Left) => {}
@@ -493,7 +494,7 @@ impl Membership {
         let due = slot.link.is_none() && now >= slot.dial && slot.addr_be != 0;
         let again = match slot.state {
             Some(State::Up | State::Suspect | State::Joining) => DIAL_MS,
-            Some(State::Dead) if !slot.leased => {
+            Some(State::Dead) if slot.lease == 0 => {
                 let doubled = HEAL_MS.checked_shl(slot.heals.into());
                 doubled.map_or(HEAL_MAX_MS, |ms| ms.min(HEAL_MAX_MS))
             }
