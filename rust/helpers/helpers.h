@@ -6,6 +6,7 @@
 #ifndef BANYAN_HELPERS_H
 #define BANYAN_HELPERS_H
 
+#include "deputy.h"
 #include "files.h"
 #include "ksym.h"
 #include "machine.h"
@@ -13,6 +14,7 @@
 #include "net.h"
 #include "proxyfs.h"
 #include "registers.h"
+#include "state.h"
 #include "sync.h"
 
 #endif

@@ -5,8 +5,9 @@
  * The kernel seals the ENDBR of functions whose address is never taken, so that a call by pointer is a crash on a CPU with
  * indirect branch tracking. A static call is patched into a direct call, which is not checked. That holds for
  * kallsyms_lookup_name itself, too. The types are those of the kernel's headers: a changed prototype breaks the build, not the
- * machine. Only do_setitimer is static in the kernel and has its prototype here.
+ * machine. Only do_setitimer and x64_sys_call are static in the kernel and have their prototypes here.
  */
+#include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -17,7 +18,9 @@
 #include <linux/pagewalk.h>
 #include <linux/path.h>
 #include <linux/sched.h>
+#include <linux/sched/exec_state.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/static_call.h>
 #include <linux/time64.h>
 #include <asm/proto.h>
@@ -25,6 +28,7 @@
 #include "ksym.h"
 
 int do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *ovalue);
+long x64_sys_call(const struct pt_regs *regs, unsigned int nr);
 
 #define BANYAN_KSYM_DEFINE(name) DEFINE_STATIC_CALL_NULL(banyan_ksc_##name, name);
 BANYAN_KSYMS(BANYAN_KSYM_DEFINE)
@@ -78,6 +82,21 @@ const char *banyan_ksym_name(enum banyan_ksym which)
 /* A static call that was never updated does nothing and returns garbage: every wrapper asks first. */
 #define CALL(name, ...) (found[BANYAN_KSYM_##name] ? static_call(banyan_ksc_##name)(__VA_ARGS__) : -ENOSYS)
 
+unsigned long banyan_ksym_lookup(const char *name)
+{
+	return static_call_query(banyan_ksc_lookup) ? static_call(banyan_ksc_lookup)(name) : 0;
+}
+
+void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, bool exec)
+{
+	static_call_cond(banyan_ksc___set_task_comm)(task, name, exec);
+}
+
+struct user_struct *banyan_ksym_alloc_uid(kuid_t uid)
+{
+	return found[BANYAN_KSYM_alloc_uid] ? static_call(banyan_ksc_alloc_uid)(uid) : NULL;
+}
+
 int banyan_ksym_close_fd(unsigned int fd)
 {
 	return CALL(close_fd, fd);
@@ -125,6 +144,11 @@ int banyan_ksym_replace_mm_exe_file(struct mm_struct *mm, struct file *file)
 	return CALL(replace_mm_exe_file, mm, file);
 }
 
+int banyan_ksym_set_cred_ucounts(struct cred *cred)
+{
+	return CALL(set_cred_ucounts, cred);
+}
+
 int banyan_ksym_set_fs_pwd(struct fs_struct *fs, const struct path *path)
 {
 	if (!found[BANYAN_KSYM_set_fs_pwd])
@@ -146,6 +170,11 @@ int banyan_ksym_set_mm_exe_file(struct mm_struct *mm, struct file *file)
 	return CALL(set_mm_exe_file, mm, file);
 }
 
+void banyan_ksym_task_exec_state_set_dumpable(unsigned int dumpable)
+{
+	static_call_cond(banyan_ksc_task_exec_state_set_dumpable)(dumpable);
+}
+
 bool banyan_ksym_wake_up_state(struct task_struct *task, unsigned int state)
 {
 	return found[BANYAN_KSYM_wake_up_state] && static_call(banyan_ksc_wake_up_state)(task, state);
@@ -155,4 +184,9 @@ int banyan_ksym_walk_page_range(struct mm_struct *mm, unsigned long start, unsig
 				void *private)
 {
 	return CALL(walk_page_range, mm, start, end, ops, private);
+}
+
+long banyan_ksym_x64_sys_call(const struct pt_regs *regs, unsigned int number)
+{
+	return CALL(x64_sys_call, regs, number);
 }

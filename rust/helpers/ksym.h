@@ -12,8 +12,10 @@
 #define BANYAN_KSYM_H
 
 #include <linux/types.h>
+#include <linux/uidgid_types.h>
 
 struct file;
+struct cred;
 struct files_struct;
 struct fs_struct;
 struct itimerspec64;
@@ -21,10 +23,14 @@ struct kernel_siginfo;
 struct mm_struct;
 struct mm_walk_ops;
 struct path;
+struct pt_regs;
 struct task_struct;
+struct user_struct;
 enum pid_type;
 
 #define BANYAN_KSYMS(X)		\
+	X(__set_task_comm)	\
+	X(alloc_uid)		\
 	X(close_fd)		\
 	X(d_absolute_path)	\
 	X(do_arch_prctl_64)	\
@@ -34,11 +40,14 @@ enum pid_type;
 	X(put_files_struct)	\
 	X(replace_fd)		\
 	X(replace_mm_exe_file)	\
+	X(set_cred_ucounts)	\
 	X(set_fs_pwd)		\
 	X(set_fs_root)		\
 	X(set_mm_exe_file)	\
+	X(task_exec_state_set_dumpable)	\
 	X(wake_up_state)	\
-	X(walk_page_range)
+	X(walk_page_range)	\
+	X(x64_sys_call)
 
 #define BANYAN_KSYM_ENUM(name) BANYAN_KSYM_##name,
 enum banyan_ksym {
@@ -52,6 +61,13 @@ bool banyan_ksym_available(enum banyan_ksym which);
 /* Returns the function's name, or NULL if there is no such entry. */
 const char *banyan_ksym_name(enum banyan_ksym which);
 
+/* The address of any symbol of the kernel, or 0. For data, and for functions that the kernel itself calls by pointer. */
+unsigned long banyan_ksym_lookup(const char *name);
+
+/* Does nothing if missing. */
+void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, bool exec);
+/* Returns NULL without memory, or if missing. */
+struct user_struct *banyan_ksym_alloc_uid(kuid_t uid);
 int banyan_ksym_close_fd(unsigned int fd);
 /* Returns an ERR_PTR or the start of the path within buf. */
 char *banyan_ksym_d_absolute_path(const struct path *path, char *buf, int len);
@@ -63,12 +79,17 @@ int banyan_ksym_group_send_sig_info(int sig, struct kernel_siginfo *info, struct
 void banyan_ksym_put_files_struct(struct files_struct *files);
 int banyan_ksym_replace_fd(unsigned int fd, struct file *file, unsigned int flags);
 int banyan_ksym_replace_mm_exe_file(struct mm_struct *mm, struct file *file);
+int banyan_ksym_set_cred_ucounts(struct cred *cred);
 int banyan_ksym_set_fs_pwd(struct fs_struct *fs, const struct path *path);
 int banyan_ksym_set_fs_root(struct fs_struct *fs, const struct path *path);
 int banyan_ksym_set_mm_exe_file(struct mm_struct *mm, struct file *file);
+/* Does nothing if missing. */
+void banyan_ksym_task_exec_state_set_dumpable(unsigned int dumpable);
 /* Returns whether the task was woken; false if the function is missing. */
 bool banyan_ksym_wake_up_state(struct task_struct *task, unsigned int state);
 int banyan_ksym_walk_page_range(struct mm_struct *mm, unsigned long start, unsigned long end, const struct mm_walk_ops *ops,
 				void *private);
+/* The kernel's own dispatcher of 64-bit system calls: what the call returns. */
+long banyan_ksym_x64_sys_call(const struct pt_regs *regs, unsigned int number);
 
 #endif

@@ -20,6 +20,8 @@ pub use banyan_bindings::banyan_ksym as Ksym;
 pub fn resolve() -> Result {
     // SAFETY: Called from module init, when no other thread can be in this module.
     let missing = unsafe { banyan_bindings::banyan_ksym_resolve() };
+    // SAFETY: As above, and after the table.
+    unsafe { banyan_bindings::banyan_state_resolve() };
     to_result(missing.min(0))
 }
 

@@ -266,6 +266,8 @@ wire_struct! {
         pub nice: i32,
         /// Real-time priority, 0 to 99.
         pub rt_priority: u32,
+        /// Time slice asked for; 0 = the default.
+        pub slice: u64,
         /// Slack of its timers.
         pub timer_slack: u64,
         /// Slack that it can go back to.
@@ -310,8 +312,10 @@ pub mod identity {
     pub const NO_HUGE_PAGES: u32 = 2;
     /// Chooses the ids of its POSIX timers itself.
     pub const TIMER_IDS: u32 = 4;
+    /// Gets huge pages only where it asks for them.
+    pub const ADVISED_HUGE_PAGES: u32 = 8;
     /// All of them.
-    pub const ALL: u32 = 7;
+    pub const ALL: u32 = 15;
 }
 
 /// Writes at most [`MAX_WORDS`] words and returns the length in bytes.
@@ -366,7 +370,7 @@ const _: () = {
     assert!(SignalActions::SIZE == 2048 && SignalState::SIZE == 40 && PendingSignal::SIZE == 56);
     assert!(Restart::SIZE == 40 && IntervalTimers::SIZE == 72 && PosixTimer::SIZE == 64);
     assert!(Usage::SIZE == 224 && Credentials::SIZE == 88 && Identity::SIZE == 40);
-    assert!(Limits::SIZE == 264 && Scheduling::SIZE == 40 && Userland::SIZE == 32);
+    assert!(Limits::SIZE == 264 && Scheduling::SIZE == 48 && Userland::SIZE == 32);
 };
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Credentials: ids, groups, capabilities, security bits.
+//!
+//! Stands last in the table: everything else is rebuilt with the rights of the task that becomes the process. The credentials are set in
+//! one step and without asking, since the process had them at the source, and the source is a member of the cluster.
+
+use super::Kind;
+use crate::{
+    capture::Capture,
+    rebuild::Rebuild,
+    reasons::Reasons, //
+};
+use banyan_wire::{
+    image_state as records,
+    Reason,
+    Wire, //
+};
+use kernel::prelude::*;
+use kernel_ext::{
+    credentials::Credentials,
+    own::Own,
+    subject::Subject,
+    syscalls::Syscalls, //
+};
+
+/// This kind.
+pub static KIND: Kind = Kind {
+    name: "credentials",
+    carried: "user and group ids, supplementary groups, all five capability sets, security bits, no_new_privs; keys of the session \
+              stay at home and cannot be seen while away",
+    refused: "key rings for the process or the thread alone (key-rings), confinement by AppArmor, Landlock or another security module \
+              (landlock)",
+    check,
+    capture,
+    restore,
+    finish,
+    ..Kind::NOTHING
+};
+
+/// What is kept until the end of the image.
+#[derive(Default)]
+pub struct Rebuilt {
+    credentials: Option<records::Credentials>,
+    groups: KVVec<u32>,
+}
+
+/// Words in one record of groups.
+const CHUNK: usize = 256;
+
+fn check(subject: &Subject, reasons: &mut Reasons) {
+    if subject.has_own_keys() {
+        reasons.push(Reason::KeyRings, 0);
+    }
+    if subject.confined() {
+        reasons.push(Reason::Landlock, 0);
+    }
+}
+
+fn capture(own: &Own, capture: &mut Capture) -> Result {
+    let credentials = own.credentials();
+    capture.value(
+        records::CREDENTIALS,
+        records::VERSION,
+        &records::Credentials {
+            uids: credentials.uids,
+            gids: credentials.gids,
+            capabilities: credentials.capabilities,
+            securebits: credentials.securebits,
+            no_new_privs: credentials.no_new_privs.into(),
+            groups: own.group_count(),
+            _pad: 0,
+        },
+    )?;
+    let mut chunk = KVec::with_capacity(CHUNK, GFP_KERNEL)?;
+    own.each_group(|group| {
+        chunk.push(group, GFP_KERNEL)?;
+        if chunk.len() == CHUNK {
+            put_groups(capture, &chunk)?;
+            chunk.clear();
+        }
+        Ok(())
+    })?;
+    if chunk.is_empty() {
+        return Ok(());
+    }
+    put_groups(capture, &chunk)
+}
+
+fn put_groups(capture: &mut Capture, groups: &[u32]) -> Result {
+    let mut bytes = KVec::from_elem(0u8, CHUNK.saturating_mul(4), GFP_KERNEL)?;
+    let len = records::encode_words(groups, &mut bytes).map_err(|_| EINVAL)?;
+    capture.record(records::GROUPS, records::VERSION, bytes.get(..len).ok_or(EINVAL)?)
+}
+
+fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+    let state = &mut rebuild.credentials;
+    match (rtype, version) {
+        (records::CREDENTIALS, records::VERSION) => {
+            let credentials = records::Credentials::decode(payload).map_err(|_| EBADMSG)?;
+            if credentials.groups as usize > records::MAX_GROUPS {
+                return Err(EBADMSG);
+            }
+            state.credentials = Some(credentials);
+        }
+        (records::GROUPS, records::VERSION) => {
+            for group in records::decode_words(payload).map_err(|_| EBADMSG)? {
+                if state.groups.len() >= records::MAX_GROUPS {
+                    return Err(EBADMSG);
+                }
+                state.groups.push(group.map_err(|_| EBADMSG)?, GFP_KERNEL)?;
+            }
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
+    const PR_SET_NO_NEW_PRIVS: u32 = 38;
+
+    let record = rebuild.credentials.credentials.take().ok_or(EBADMSG)?;
+    if rebuild.credentials.groups.len() != record.groups as usize {
+        return Err(EBADMSG);
+    }
+    let no_new_privs = record.no_new_privs != 0;
+    let credentials = Credentials {
+        uids: record.uids,
+        gids: record.gids,
+        capabilities: record.capabilities,
+        securebits: record.securebits,
+        no_new_privs,
+    };
+    // The deputy has the keys of the session; the task that becomes a guest has those of `banyanctl serve`.
+    own.set_credentials(&credentials, &rebuild.credentials.groups, rebuild.at_home)?;
+    if no_new_privs {
+        Syscalls::new(own, rebuild.scratch(own)?).prctl(PR_SET_NO_NEW_PRIVS, 1, 0)?;
+    }
+    Ok(())
+}
