@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/namei.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -281,15 +282,19 @@ long banyan_file_ioctl(struct file *file, unsigned int command, unsigned long ar
 	return ret == -ENOIOCTLCMD ? -ENOTTY : ret;
 }
 
-unsigned long banyan_mapped_references(struct file *file)
+unsigned long banyan_mapped_references(struct task_struct *task, struct file *file)
 {
-	struct mm_struct *mm = current->mm;
+	struct mm_struct *mm = get_task_mm(task);
 	struct vm_area_struct *vma;
-	unsigned long found = 0;
+	unsigned long found;
 
 	if (!mm)
 		return 0;
-	mmap_read_lock(mm);
+	found = rcu_access_pointer(mm->exe_file) == file;
+	if (mmap_read_lock_killable(mm)) {
+		mmput(mm);
+		return found;
+	}
 	{
 		VMA_ITERATOR(iterator, mm, 0);
 
@@ -297,5 +302,6 @@ unsigned long banyan_mapped_references(struct file *file)
 			found += vma->vm_file == file;
 	}
 	mmap_read_unlock(mm);
+	mmput(mm);
 	return found;
 }

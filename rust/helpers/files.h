@@ -95,8 +95,8 @@ s64 banyan_file_seek(struct file *file, s64 offset, int whence);
 /* Calls the file's ioctl. -ENOTTY if it has none. */
 long banyan_file_ioctl(struct file *file, unsigned int command, unsigned long argument);
 
-/* The references to this file that mappings of the address space of the current task hold. */
-unsigned long banyan_mapped_references(struct file *file);
+/* The references to this file that the task's address space holds: its mappings, and as its program file. */
+unsigned long banyan_mapped_references(struct task_struct *task, struct file *file);
 
 /*
  * A hook on the wait queues of one file: wake() is called, in atomic context, at the first event after each banyan_poll_hook_check().

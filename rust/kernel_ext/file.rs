@@ -228,6 +228,12 @@ impl Subject {
         LockOwner { files, shared }
     }
 
+    /// The references to the file that its address space holds.
+    pub fn mapped_references(&self, file: &File) -> u64 {
+        // SAFETY: The task is referenced; the file is only compared.
+        (unsafe { banyan_bindings::banyan_mapped_references(self.raw(), file.as_ptr()) }) as u64
+    }
+
     /// The file that it executes.
     pub fn program_file(&self) -> Option<ARef<File>> {
         // SAFETY: The task is referenced. The reference to the file is ours.
@@ -266,12 +272,6 @@ impl Own {
         to_result(unsafe {
             banyan_bindings::banyan_ksym_replace_mm_exe_file(self.raw_mm(), file.as_ptr())
         })
-    }
-
-    /// The references to the file that its mappings hold.
-    pub fn mapped_references(&self, file: &File) -> u64 {
-        // SAFETY: Called in the context of the task; only compares.
-        (unsafe { banyan_bindings::banyan_mapped_references(file.as_ptr()) }) as u64
     }
 
     /// Calls a file's ioctl with a number as argument.
