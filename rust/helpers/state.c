@@ -20,6 +20,7 @@
 #include <linux/user_namespace.h>
 #include <uapi/linux/rseq.h>
 #include <uapi/linux/sched/types.h>
+#include <asm/prctl.h>
 #include <asm/ptrace.h>
 #include <asm/shstk.h>
 

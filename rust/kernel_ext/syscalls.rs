@@ -17,6 +17,7 @@ use kernel::{
 /// Numbers of the system calls used here.
 mod number {
     pub(super) const RT_SIGACTION: u32 = 13;
+    pub(super) const MADVISE: u32 = 28;
     pub(super) const SETITIMER: u32 = 38;
     pub(super) const UMASK: u32 = 95;
     pub(super) const PERSONALITY: u32 = 135;
@@ -39,6 +40,16 @@ pub const SCRATCH_SIZE: usize = 4096;
 pub struct Syscalls<'own> {
     own: &'own Own,
     scratch: usize,
+}
+
+/// `madvise` for `len` bytes from `start` on; `advice` is one of `MADV_*`.
+///
+/// # Errors
+///
+/// Those of the call.
+pub fn madvise(own: &Own, start: usize, len: usize, advice: i32) -> Result {
+    Syscalls::new(own, 0).call(number::MADVISE, [start as u64, len as u64, advice as u64, 0, 0, 0])?;
+    Ok(())
 }
 
 /// A dummy pointer argument.
