@@ -164,6 +164,13 @@ impl ThreadGroup {
         Ok(())
     }
 
+    /// Joins those that have ended.
+    pub fn reap(&self) {
+        if let Some(threads) = (*self.threads.lock()).as_mut() {
+            threads.retain(|thread| !thread.is_finished());
+        }
+    }
+
     /// Stops and joins all; starts no more. Must not be called by one of them.
     pub fn stop(&self) {
         let threads = self.threads.lock().take();

@@ -25,7 +25,10 @@ use kernel::{
     time::Msecs, //
 };
 
-use crate::wait::Interrupt;
+use crate::{
+    clock::monotonic_ms,
+    wait::Interrupt, //
+};
 
 /// An IPv4 address with a TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct Patience {
     pub interrupt: Interrupt,
     /// Longest time without progress, in milliseconds.
     pub stall: Msecs,
+    /// When it ends whatever the progress: on the clock [`monotonic_ms`](crate::clock::monotonic_ms).
+    pub deadline: Option<u64>,
 }
 
 impl Patience {
@@ -85,6 +90,26 @@ impl Patience {
         Self {
             interrupt: Interrupt::Killable,
             stall,
+            deadline: None,
+        }
+    }
+
+    /// The same, over in so many milliseconds from now even with progress: for strangers.
+    pub fn until(stall: Msecs) -> Self {
+        Self {
+            deadline: Some(monotonic_ms().saturating_add(stall.into())),
+            ..Self::killable(stall)
+        }
+    }
+
+    /// Milliseconds that a wait from now on may take.
+    fn left(&self) -> Msecs {
+        match self.deadline {
+            None => self.stall,
+            Some(deadline) => {
+                let left = deadline.saturating_sub(monotonic_ms());
+                Msecs::try_from(left).unwrap_or(Msecs::MAX).min(self.stall)
+            }
         }
     }
 }
@@ -303,7 +328,7 @@ impl Socket {
                 self.raw.as_ptr(),
                 event,
                 patience.interrupt.raw(),
-                patience.stall,
+                patience.left(),
             )
         })
     }

@@ -220,3 +220,9 @@ impl WaitQueue {
         result
     }
 }
+
+/// Lets some time (10 ms) pass, whatever signals wait.
+pub fn pause() {
+    // SAFETY: Called in a context that may sleep, as all of this module is.
+    unsafe { bindings::msleep(10) };
+}
