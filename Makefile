@@ -18,7 +18,7 @@ help:
 	@echo 'make test-full  every test; writes docs/test-report.md'
 	@echo 'make modules    the kernel modules, in build/modules'
 	@echo 'make tool       the control tool, build/banyanctl'
-	@echo 'make install    modules, tool and service files under DESTDIR (default build/root)'
+	@echo 'make install    modules, tool and service files under DESTDIR'
 	@echo 'make cluster    build everything and boot a cluster (NODES=2); then: scripts/cluster --help'
 	@echo 'make bench      measure; writes build/bench.json and docs/benchmarks.md'
 	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8'
@@ -35,28 +35,27 @@ tool:
 	@$(P)/host
 	@$(P)/tool
 
-DESTDIR ?= $(CURDIR)/build/root
 install: modules tool
 	@$(P)/install "$(DESTDIR)"
 
 NODES ?= 2
-cluster: install
+cluster: modules tool
 	$(call needs,scripts/cluster)
-	@scripts/cluster up --nodes $(NODES)
+	@$(P)/in-root scripts/cluster up --nodes $(NODES)
 
-demo: install
+demo: modules tool
 	$(call needs,scripts/demo)
-	@scripts/demo
+	@$(P)/in-root scripts/demo
 
-test: install
+test: modules tool
 	@$(P)/test
 
-test-full: install
+test-full: modules tool
 	@$(P)/test --full
 
-bench: install
+bench: modules tool
 	$(call needs,tests/bench/run)
-	@tests/bench/run
+	@$(P)/in-root tests/bench/run
 
 lint:
 	@$(P)/host
@@ -66,7 +65,7 @@ doc:
 	@$(P)/host
 	@$(P)/doc
 
-deb: install
+deb: modules tool
 	@$(P)/deb
 
 clean:

@@ -7,6 +7,7 @@ set -euo pipefail
 
 PLATFORM=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 ROOT_DIR=$(cd -- "$PLATFORM/../.." && pwd -P)
+# shellcheck disable=SC2034 # read by the scripts that source this file
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/banyan
 LOGS=$ROOT_DIR/build/log
 # Present only inside the toolchain root: `key=`, `kernel=`, `version=` and `mirror=` lines.
@@ -73,7 +74,7 @@ step() {
 key() { sha256sum | cut -c1-16; }
 
 # Reads the package list given as $1: one package per line.
-packages() { sed 's/#.*//' "$1" | tr -s ' \t' '\n\n' | sed '/^$/d'; }
+packages() { sed 's/#.*//' "$1" | tr -s '[:blank:]' '\n' | sed '/^$/d'; }
 
 # locked LOCKFILE CMD...: runs CMD while no other process holds LOCKFILE; says so when it has to wait. Waits one hour at
 # most, longer than any build takes.
