@@ -13,8 +13,8 @@ use std::{
 
 use banyan_wire::{
     uapi::{
-        self, Drain, Explain, List, Migrate, NodeRecord, Nodes, ProcRecord, ReasonRecord,
-        ServeEnter, ServeFailed, ServeState, ServeWait, Where,
+        self, Drain, Explain, List, Migrate, MountRecord, Mounts, NodeRecord, Nodes, ProcRecord,
+        ReasonRecord, ServeEnter, ServeFailed, ServeState, ServeWait, Where,
     },
     Wire, //
 };
@@ -279,6 +279,24 @@ impl Device {
             },
         )
         .result
+    }
+
+    /// Tells which mounts of this node other nodes have too; replaces what was told before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mounts`].
+    pub fn tell_mounts(&self, mounts: &[MountRecord]) -> io::Result<()> {
+        let mut bytes = vec![0u8; mounts.len().saturating_mul(MountRecord::SIZE)];
+        for (record, room) in mounts.iter().zip(bytes.chunks_exact_mut(MountRecord::SIZE)) {
+            record.encode(room).map_err(|_| invalid())?;
+        }
+        let head = Mounts {
+            size: size_of::<Mounts>(),
+            count: mounts.len() as u32,
+            buf: bytes.as_ptr() as u64,
+        };
+        self.call(uapi::MOUNTS, &head).result
     }
 
     /// Tells what became of a child: `what` and `status` as in [`ServeState`].

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{bail, Context, Result};
-use banyan_sys::wire::NodeId;
+use banyan_sys::wire::{handshake::MAX_CLUSTER_NAME as MAX_CLUSTER, NodeId};
 
 /// The file with the settings.
 pub const CONFIG_FILE: &str = "/etc/banyan/banyan.conf";
@@ -24,8 +24,6 @@ pub const KEY_FILE: &str = "/etc/banyan/key";
 pub const COMMAND_LINE: &str = "/proc/cmdline";
 /// Words `banyan.NAME=` that are meant for the network boot's first stage.
 const FOR_OTHERS: [&str; 1] = ["home"];
-/// Longest name of a cluster, in bytes.
-const MAX_CLUSTER: usize = 63;
 
 /// Addresses at which members may be found: one, or all from one to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -130,6 +128,8 @@ pub struct Settings {
     pub port: Option<u16>,
     pub join: Vec<Range>,
     pub key: KeySource,
+    /// Mount points that are the same file system on every node, beside those that show it themselves.
+    pub shared_mounts: Vec<PathBuf>,
     /// Settings that were skipped, and why, one line each: for the log.
     pub notices: Vec<String>,
 }
@@ -143,6 +143,7 @@ impl Default for Settings {
             port: None,
             join: Vec::new(),
             key: KeySource::File(PathBuf::from(KEY_FILE)),
+            shared_mounts: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -271,6 +272,12 @@ impl Settings {
                 })?);
             }
             "join" => self.join.extend(parse_join(value).context("join")?),
+            "shared_mount" => {
+                if !value.starts_with('/') {
+                    bail!("shared_mount: must be a path from the root, and not \"{value}\"");
+                }
+                self.shared_mounts.push(PathBuf::from(value));
+            }
             "key" => self.key = KeySource::Text(value.into()),
             "key_file" => self.key = KeySource::File(PathBuf::from(value)),
             _ => return Ok(false),
@@ -392,6 +399,6 @@ mod tests {
                 && settings.address.is_some()
                 && settings.port.is_some()
         );
-        assert!(!settings.join.is_empty());
+        assert!(!settings.join.is_empty() && !settings.shared_mounts.is_empty());
     }
 }

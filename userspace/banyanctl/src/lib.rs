@@ -14,6 +14,7 @@ pub mod device;
 pub mod failure;
 pub mod generate;
 pub mod key;
+pub mod mounts;
 pub mod node;
 pub mod serve;
 pub mod sysfs;

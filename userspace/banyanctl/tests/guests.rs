@@ -27,7 +27,7 @@ use banyan_sys::{
         Wire, //
     }, //
 };
-use banyanctl::serve::{Server, Supervisor};
+use banyanctl::serve::{Module, Server, Supervisor};
 
 const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
@@ -176,6 +176,29 @@ fn free_pids(count: usize) -> Vec<i32> {
     pids
 }
 
+/// A module that is always loaded, and online while a file is there.
+struct StandInModule(PathBuf);
+
+impl Module for StandInModule {
+    fn is_loaded(&self) -> bool {
+        true
+    }
+
+    fn is_online(&self) -> bool {
+        self.0.exists()
+    }
+
+    fn configure(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn refresh(&mut self, _anew: bool) {}
+}
+
 fn daemon(directory: &Path, arrivals: UnixDatagram, events: UnixDatagram) -> ! {
     process::reset_signals();
     let run = || -> anyhow::Result<()> {
@@ -187,13 +210,7 @@ fn daemon(directory: &Path, arrivals: UnixDatagram, events: UnixDatagram) -> ! {
                 events: events.try_clone()?,
             })
         };
-        let online = directory.join("online");
-        Supervisor::new(&open, None).run(
-            &mut || online.exists(),
-            &mut || true,
-            &mut || Ok(()),
-            &mut || Ok(()),
-        )
+        Supervisor::new(&open, None).run(&mut StandInModule(directory.join("online")))
     };
     process::exit_now(match run() {
         Ok(()) => 0,

@@ -22,10 +22,11 @@ mod supervisor;
 mod waiter;
 
 use std::{
+    fs,
     io,
     net::Ipv4Addr,
     os::fd::AsFd,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant}, //
 };
@@ -36,14 +37,15 @@ use banyan_sys::{
     Device, //
 };
 
-pub use supervisor::{prepare_signals, Supervisor};
+pub use supervisor::{prepare_signals, Module, Supervisor};
 
 use crate::{
     address,
     cli,
     config::{Range, Settings},
-    failure::{Failure, Status},
+    failure::{libc_errno, Failure, Status},
     key::Key,
+    mounts,
     sysfs::Sysfs, //
 };
 
@@ -128,39 +130,95 @@ fn attributes(
     Ok(list)
 }
 
-/// Reads the settings, gives them to the module and has this node join. Does nothing when it is online already: a daemon that
-/// was started again takes over as things are.
-fn configure(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result<()> {
-    if sysfs.is_online() {
-        log::info("this node is online already: its settings stay as they are");
-        return Ok(());
-    }
-    let settings = Settings::load(&arguments.config, command_line)?;
-    for notice in &settings.notices {
-        log::warning(notice);
-    }
-    let key = Key::load(&settings.key)?;
-    let found = settings
-        .address
-        .or_else(|| address::local(settings.join.first().map(|range| range.first)));
-    for (name, value) in attributes(&settings, Some(&key), found)? {
-        sysfs.set(name, &value)?;
-        if name != "key" {
-            log::info(&format!("{name} = {value}"));
-        }
-    }
-    sysfs.set("online", "1")?;
-    Ok(())
+/// The module of this node, as the daemon has it.
+struct Node<'a> {
+    arguments: &'a cli::Serve,
+    command_line: &'a Path,
+    sysfs: &'a Sysfs,
+    /// Mount points that the settings say are shared.
+    declared: Vec<PathBuf>,
+    /// The text of /proc/self/mountinfo that the kernel was told of.
+    told: Option<String>,
 }
 
-/// Reads the settings again and gives the module the list of members to ask: what may change while a node is online.
-fn reload(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result<()> {
-    let settings = Settings::load(&arguments.config, command_line)?;
-    sysfs.set("join", &join_text(&settings.join))?;
-    log::info(
-        "read the settings again; all but \"join\" take effect when this node leaves and joins",
-    );
-    Ok(())
+impl Node<'_> {
+    fn settings(&mut self) -> Result<Settings> {
+        let settings = Settings::load(&self.arguments.config, self.command_line)?;
+        for notice in &settings.notices {
+            log::warning(notice);
+        }
+        if self.declared != settings.shared_mounts {
+            self.declared.clone_from(&settings.shared_mounts);
+            self.told = None;
+        }
+        Ok(settings)
+    }
+
+    fn tell_mounts(&mut self, text: String) -> io::Result<()> {
+        let shared = mounts::shared(&text, &self.declared);
+        Device::open()?.tell_mounts(&shared)?;
+        log::info(&format!(
+            "{} mounts are shared with other nodes",
+            shared.len()
+        ));
+        self.told = Some(text);
+        Ok(())
+    }
+}
+
+impl Module for Node<'_> {
+    fn is_loaded(&self) -> bool {
+        self.sysfs.exists()
+    }
+
+    fn is_online(&self) -> bool {
+        self.sysfs.is_online()
+    }
+
+    /// A node that is online keeps its settings: a daemon that was started again takes over as things are.
+    fn configure(&mut self) -> Result<()> {
+        let settings = self.settings()?;
+        if self.is_online() {
+            log::info("this node is online already: its settings stay as they are");
+            return Ok(());
+        }
+        let key = Key::load(&settings.key)?;
+        let member = settings.join.first().map(|range| range.first);
+        let found = settings.address.or_else(|| address::local(member));
+        for (name, value) in attributes(&settings, Some(&key), found)? {
+            self.sysfs.set(name, &value)?;
+            if name != "key" {
+                log::info(&format!("{name} = {value}"));
+            }
+        }
+        self.sysfs.set("online", "1")?;
+        Ok(())
+    }
+
+    /// Only the members to ask and the shared mounts may change while a node is online.
+    fn reload(&mut self) -> Result<()> {
+        let settings = self.settings()?;
+        self.sysfs.set("join", &join_text(&settings.join))?;
+        log::info("read the settings again; all but join and shared_mount take effect when this node leaves and joins");
+        Ok(())
+    }
+
+    fn refresh(&mut self, anew: bool) {
+        let Ok(text) = fs::read_to_string(mounts::MOUNTS) else {
+            return;
+        };
+        if anew || self.told.as_ref() != Some(&text) {
+            match self.tell_mounts(text) {
+                // Without banyan_migrate nobody needs to know.
+                Err(error) if error.raw_os_error() != Some(libc_errno::ENOTTY) => {
+                    log::warning(&format!(
+                        "the kernel was not told which mounts are shared: {error}"
+                    ));
+                }
+                _ => (),
+            }
+        }
+    }
 }
 
 /// `banyanctl serve`: runs until SIGTERM or SIGINT.
@@ -178,17 +236,19 @@ pub fn run(arguments: &cli::Serve, command_line: &Path, sysfs: &Sysfs) -> Result
         }
         thread::sleep(Duration::from_millis(100));
     }
-    configure(arguments, command_line, sysfs)?;
+    let mut node = Node {
+        arguments,
+        command_line,
+        sysfs,
+        declared: Vec::new(),
+        told: None,
+    };
+    node.configure()?;
     let guests = cgroup::prepare();
     let open = || Device::open();
     let mut supervisor = Supervisor::new(&open, guests);
     notify::send("READY=1\nSTATUS=Waiting for processes that arrive");
-    supervisor.run(
-        &mut || sysfs.is_online(),
-        &mut || sysfs.exists(),
-        &mut || configure(arguments, command_line, sysfs),
-        &mut || reload(arguments, command_line, sysfs),
-    )?;
+    supervisor.run(&mut node)?;
     Ok(Status::Done)
 }
 

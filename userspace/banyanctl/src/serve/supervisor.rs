@@ -58,6 +58,28 @@ pub struct Supervisor<'a, S> {
     configured: bool,
 }
 
+/// What the supervisor looks after beside its children: the kernel module of this node.
+pub trait Module {
+    /// Whether it is loaded.
+    fn is_loaded(&self) -> bool;
+    /// Whether the node is in its cluster.
+    fn is_online(&self) -> bool;
+    /// Gives a module that was loaded anew its settings and has the node join.
+    ///
+    /// # Errors
+    ///
+    /// When settings make no sense or are not taken.
+    fn configure(&mut self) -> Result<()>;
+    /// Reads the settings again.
+    ///
+    /// # Errors
+    ///
+    /// When they make no sense or are not taken.
+    fn reload(&mut self) -> Result<()>;
+    /// Tells it what changed on this node since last time; everything when `anew`. Called every second.
+    fn refresh(&mut self, anew: bool);
+}
+
 impl<'a, S: Server> Supervisor<'a, S> {
     /// A supervisor of a node whose module has its settings. `open` opens the device, `guests` is the control group of guests.
     pub fn new(open: &'a dyn Fn() -> io::Result<S>, guests: Option<File>) -> Self {
@@ -71,28 +93,23 @@ impl<'a, S: Server> Supervisor<'a, S> {
         }
     }
 
-    /// Runs until SIGTERM or SIGINT. `is_online` and `is_loaded` look at the module, `configure` gives a module that was loaded
-    /// anew its settings, `reload` reads them again on SIGHUP.
+    /// Runs until SIGTERM or SIGINT.
     ///
     /// # Errors
     ///
     /// When signals or children cannot be waited for, which does not happen.
-    pub fn run(
-        &mut self,
-        is_online: &mut dyn FnMut() -> bool,
-        is_loaded: &mut dyn FnMut() -> bool,
-        configure: &mut dyn FnMut() -> Result<()>,
-        reload: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
+    pub fn run(&mut self, module: &mut dyn Module) -> Result<()> {
         loop {
             self.reap()?;
-            if self.waiter.is_none() && Instant::now() >= self.not_before {
-                self.look_after(is_online, is_loaded, configure);
+            if self.waiter.is_some() {
+                module.refresh(false);
+            } else if Instant::now() >= self.not_before {
+                self.look_after(module);
             }
             match process::next_signal(&SIGNALS, TICK)? {
                 Some(SIGTERM | SIGINT) => break,
                 Some(SIGHUP) => {
-                    if let Err(error) = reload() {
+                    if let Err(error) = module.reload() {
                         log::error(&format!("the settings were not read again: {error:#}"));
                     }
                 }
@@ -108,25 +125,21 @@ impl<'a, S: Server> Supervisor<'a, S> {
     }
 
     /// Starts the waiter when the node is online, and gives a module that was unloaded and loaded again its settings.
-    fn look_after(
-        &mut self,
-        is_online: &mut dyn FnMut() -> bool,
-        is_loaded: &mut dyn FnMut() -> bool,
-        configure: &mut dyn FnMut() -> Result<()>,
-    ) {
-        if !is_loaded() {
+    fn look_after(&mut self, module: &mut dyn Module) {
+        if !module.is_loaded() {
             self.configured = false;
             return;
         }
         if !self.configured {
             self.configured = true;
-            if let Err(error) = configure() {
+            if let Err(error) = module.configure() {
                 log::error(&format!(
                     "the module was loaded again, but this node could not join: {error:#}"
                 ));
             }
         }
-        if is_online() {
+        if module.is_online() {
+            module.refresh(true);
             if let Err(error) = self.start_waiter() {
                 log::error(&format!("cannot wait for arrivals: {error}"));
                 self.not_before = Instant::now() + RETRY;
