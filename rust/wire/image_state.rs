@@ -411,7 +411,6 @@ mod tests {
         let len = encode_words(&words, &mut out).unwrap();
         let back: Vec<u32> = decode_words(&out[..len])
             .unwrap()
-            .into_iter()
             .map(|word| word.unwrap())
             .collect();
         assert_eq!(back, words);

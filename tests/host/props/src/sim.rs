@@ -38,11 +38,23 @@ enum Timed {
     Beat(usize, u32),
     Rejoin(usize, u32),
     /// A dial reaches its target.
-    Dial { from: usize, to: usize, life: u32, expected: bool },
+    Dial {
+        from: usize,
+        to: usize,
+        life: u32,
+        expected: bool,
+    },
     /// The dialler's verdict reaches the acceptor.
-    Accept { from: usize, to: usize, lives: [u32; 2] },
+    Accept {
+        from: usize,
+        to: usize,
+        lives: [u32; 2],
+    },
     /// The acceptor's verdict reaches the dialler: accepted, or refused with the dead incarnation.
-    Verdict { conn: usize, answer: Result<(), (Refusal, u64)> },
+    Verdict {
+        conn: usize,
+        answer: Result<(), (Refusal, u64)>,
+    },
     /// The next frame reaches this end.
     Deliver(usize, usize),
     /// The closing of the other end reaches this one.
@@ -145,7 +157,13 @@ impl Sim {
         }
         self.lives += 1;
         let life = self.lives;
-        let view = Membership::new(Self::id(index), self.incarnation(), index as u32 + 1, 7227, self.now);
+        let view = Membership::new(
+            Self::id(index),
+            self.incarnation(),
+            index as u32 + 1,
+            7227,
+            self.now,
+        );
         self.nodes[index] = Some(Node {
             view,
             life,
@@ -166,8 +184,12 @@ impl Sim {
 
     /// A node leaves properly and is switched off.
     pub fn leave(&mut self, index: usize) {
-        let Some(node) = &self.nodes[index] else { return };
-        let leave = Leave { incarnation: node.view.incarnation() };
+        let Some(node) = &self.nodes[index] else {
+            return;
+        };
+        let leave = Leave {
+            incarnation: node.view.incarnation(),
+        };
         for peer in node.links.keys().copied().collect::<Vec<_>>() {
             self.send(index, peer, Msg::Leave(leave));
         }
@@ -235,7 +257,12 @@ impl Sim {
                 node.gone.clear();
                 node.leases.clear();
             }
-            Timed::Dial { from, to, life, expected } => self.dialled(from, to, life, expected),
+            Timed::Dial {
+                from,
+                to,
+                life,
+                expected,
+            } => self.dialled(from, to, life, expected),
             Timed::Accept { from, to, lives } => self.accept(from, to, lives),
             Timed::Verdict { conn, answer } => self.verdict(conn, answer),
             Timed::Deliver(conn, end) => self.deliver(conn, end),
@@ -286,7 +313,14 @@ impl Sim {
         match answer {
             Ok(()) => {
                 let delay = self.delay();
-                self.at(delay, Timed::Accept { from, to, lives: [life, to_life] });
+                self.at(
+                    delay,
+                    Timed::Accept {
+                        from,
+                        to,
+                        lives: [life, to_life],
+                    },
+                );
             }
             Err((Refusal::DeclaredDead, dead)) => self.handle(to, Event::MustFence { dead }),
             Err(_) => {}
@@ -294,7 +328,10 @@ impl Sim {
     }
 
     fn accept(&mut self, from: usize, to: usize, lives: [u32; 2]) {
-        if self.life(from) != Some(lives[0]) || self.life(to) != Some(lives[1]) || !self.reach(from, to) {
+        if self.life(from) != Some(lives[0])
+            || self.life(to) != Some(lives[1])
+            || !self.reach(from, to)
+        {
             return;
         }
         let peer = self.candidate(from, Opener::Peer);
@@ -315,7 +352,12 @@ impl Sim {
 
     fn verdict(&mut self, conn: usize, answer: Result<(), (Refusal, u64)>) {
         let [from, to] = self.conns[conn].ends;
-        let Some(life) = self.life(from).filter(|l| Some(*l) == self.conns[conn].open[0]) else { return };
+        let Some(life) = self
+            .life(from)
+            .filter(|l| Some(*l) == self.conns[conn].open[0])
+        else {
+            return;
+        };
         if !self.reach(from, to) {
             // As TCP does: it arrives when the link is back.
             self.at(50, Timed::Verdict { conn, answer });
@@ -339,13 +381,16 @@ impl Sim {
 
     fn connected(&mut self, index: usize, conn: usize, peer: &Candidate) {
         let other = usize::from(peer.node.get()) - 1;
-        let actions = self.collect(index, Event::Connected {
-            node: peer.node,
-            incarnation: peer.incarnation,
-            addr_be: peer.addr_be,
-            port: 7227,
-            opener: peer.opener,
-        });
+        let actions = self.collect(
+            index,
+            Event::Connected {
+                node: peer.node,
+                incarnation: peer.incarnation,
+                addr_be: peer.addr_be,
+                port: 7227,
+                opener: peer.opener,
+            },
+        );
         if actions.contains(&Action::UseOlder(peer.node)) {
             self.close(conn, index);
         } else if let Some(node) = &mut self.nodes[index] {
@@ -357,9 +402,13 @@ impl Sim {
     }
 
     fn send(&mut self, from: usize, to: usize, msg: Msg) {
-        let Some(node) = &self.nodes[from] else { return };
+        let Some(node) = &self.nodes[from] else {
+            return;
+        };
         let epoch = node.view.epoch();
-        let Some(&conn) = node.links.get(&to) else { return };
+        let Some(&conn) = node.links.get(&to) else {
+            return;
+        };
         let end = usize::from(self.conns[conn].ends[1] == to);
         let delay = self.delay();
         let c = &mut self.conns[conn];
@@ -370,7 +419,9 @@ impl Sim {
     }
 
     fn broadcast(&mut self, from: usize, msg: impl Fn() -> Msg) {
-        let Some(node) = &self.nodes[from] else { return };
+        let Some(node) = &self.nodes[from] else {
+            return;
+        };
         let mut peers: Vec<_> = node.links.keys().copied().collect();
         peers.sort_unstable();
         for peer in peers {
@@ -396,18 +447,32 @@ impl Sim {
             }
             return;
         }
-        let Some((epoch, msg)) = self.conns[conn].queue[end].pop_front() else { return };
+        let Some((epoch, msg)) = self.conns[conn].queue[end].pop_front() else {
+            return;
+        };
         let node = Self::id(from);
         self.handle(to, Event::Heard { node, epoch });
         match msg {
             Msg::Heartbeat => {}
             Msg::Dead(dead) => self.handle(to, Event::Dead { from: node, dead }),
             Msg::Leave(leave) => {
-                self.handle(to, Event::Leave { from: node, incarnation: leave.incarnation });
+                self.handle(
+                    to,
+                    Event::Leave {
+                        from: node,
+                        incarnation: leave.incarnation,
+                    },
+                );
             }
             Msg::Members(bytes) => {
                 let members = Members::decode(&bytes).unwrap();
-                self.handle(to, Event::Members { from: node, members });
+                self.handle(
+                    to,
+                    Event::Members {
+                        from: node,
+                        members,
+                    },
+                );
             }
         }
     }
@@ -416,7 +481,9 @@ impl Sim {
     fn close(&mut self, conn: usize, index: usize) {
         let end = usize::from(self.conns[conn].ends[1] == index);
         self.conns[conn].open[end] = None;
-        let wait = self.delay().max(self.conns[conn].last[1 - end].saturating_sub(self.now) + 1);
+        let wait = self
+            .delay()
+            .max(self.conns[conn].last[1 - end].saturating_sub(self.now) + 1);
         self.at(wait, Timed::Closed(conn, 1 - end));
     }
 
@@ -434,7 +501,12 @@ impl Sim {
         let node = self.nodes[to].as_mut().unwrap();
         if node.links.get(&from) == Some(&conn) {
             node.links.remove(&from);
-            self.handle(to, Event::Lost { node: Self::id(from) });
+            self.handle(
+                to,
+                Event::Lost {
+                    node: Self::id(from),
+                },
+            );
         }
     }
 
@@ -456,7 +528,9 @@ impl Sim {
         for action in actions {
             let Some(life) = self.life(index) else { return };
             match action {
-                Action::Dial { node, .. } => self.dial(index, usize::from(node.get()) - 1, life, true),
+                Action::Dial { node, .. } => {
+                    self.dial(index, usize::from(node.get()) - 1, life, true)
+                }
                 Action::DialSeeds => {
                     for to in 0..self.nodes.len() {
                         if to != index {
@@ -474,25 +548,44 @@ impl Sim {
                 Action::UseNewer(_) | Action::UseOlder(_) | Action::EpochChanged(_) => {}
                 Action::Up { node, incarnation } => {
                     let me = self.nodes[index].as_ref().unwrap();
-                    assert!(!me.gone.contains_key(&(node, incarnation)), "{node:?} came back from the dead");
-                    assert!(!me.leases.contains_key(&node), "{node:?} up while its lease runs");
+                    assert!(
+                        !me.gone.contains_key(&(node, incarnation)),
+                        "{node:?} came back from the dead"
+                    );
+                    assert!(
+                        !me.leases.contains_key(&node),
+                        "{node:?} up while its lease runs"
+                    );
                 }
-                Action::Down { node, incarnation, cause } => {
+                Action::Down {
+                    node,
+                    incarnation,
+                    cause,
+                } => {
                     if cause == Cause::Silent && self.nodes[usize::from(node.get()) - 1].is_some() {
                         self.declared_alive += 1;
                     }
                     let me = self.nodes[index].as_mut().unwrap();
-                    assert!(me.gone.insert((node, incarnation), cause).is_none(), "{node:?} died twice");
+                    assert!(
+                        me.gone.insert((node, incarnation), cause).is_none(),
+                        "{node:?} died twice"
+                    );
                     if cause != Cause::Left {
                         assert!(me.leases.insert(node, incarnation).is_none());
                     }
                 }
                 Action::LeaseOver { node, incarnation } => {
                     let me = self.nodes[index].as_mut().unwrap();
-                    assert_eq!(me.leases.remove(&node), Some(incarnation), "lease of {node:?}");
+                    assert_eq!(
+                        me.leases.remove(&node),
+                        Some(incarnation),
+                        "lease of {node:?}"
+                    );
                 }
                 Action::BroadcastDead(dead) => self.broadcast(index, || Msg::Dead(dead)),
-                Action::TellDead { to, dead } => self.send(index, usize::from(to.get()) - 1, Msg::Dead(dead)),
+                Action::TellDead { to, dead } => {
+                    self.send(index, usize::from(to.get()) - 1, Msg::Dead(dead))
+                }
                 Action::BroadcastMembers => {
                     let view = &self.nodes[index].as_ref().unwrap().view;
                     let entries: Vec<_> = view.entries().collect();
@@ -514,12 +607,22 @@ impl Sim {
 
     fn dial(&mut self, from: usize, to: usize, life: u32, expected: bool) {
         let delay = self.delay();
-        self.at(delay, Timed::Dial { from, to, life, expected });
+        self.at(
+            delay,
+            Timed::Dial {
+                from,
+                to,
+                life,
+                expected,
+            },
+        );
     }
 
     /// Who is on.
     pub fn on(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&i| self.nodes[i].is_some()).collect()
+        (0..self.nodes.len())
+            .filter(|&i| self.nodes[i].is_some())
+            .collect()
     }
 
     /// Checks that every node that is on and in `group` sees exactly those as members, reaches them, and is at one epoch.

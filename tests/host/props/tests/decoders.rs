@@ -25,5 +25,8 @@ proptest! {
 
 /// Runs per property: `BANYAN_CASES` if it is set.
 fn cases(default: u32) -> u32 {
-    std::env::var("BANYAN_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    std::env::var("BANYAN_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(default)
 }

@@ -3,7 +3,8 @@
 //! The handshake: both ends together, with wrong keys, with changed bytes, replayed, reflected.
 
 use banyan_wire::handshake::{
-    By, Crypto, Features, Handshake, Hello, Local, Next, Proof, Refusal, Role, Side, Verdict, XsaveComponent, MAX_STEP,
+    By, Crypto, Features, Handshake, Hello, Local, Next, Proof, Refusal, Role, Side, Verdict,
+    XsaveComponent, MAX_STEP,
 };
 use banyan_wire::{NodeId, Wire};
 use proptest::prelude::*;
@@ -31,7 +32,10 @@ impl Crypto for Keyed {
 
     fn random(&mut self, out: &mut [u8]) {
         for byte in out {
-            self.random = self.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            self.random = self
+                .random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             *byte = (self.random >> 56) as u8;
         }
     }
@@ -55,7 +59,10 @@ fn features(incarnation: u64) -> Features {
         abi: [b'a'; 64],
         name: [0; 64],
         cpu: [0; 32],
-        xsave: [XsaveComponent { offset: 0, size: 2696 }; 32],
+        xsave: [XsaveComponent {
+            offset: 0,
+            size: 2696,
+        }; 32],
     }
 }
 
@@ -148,14 +155,36 @@ fn talk(a: &mut End<'_>, b: &mut End<'_>, mut change: impl FnMut(usize, bool, &m
     }
 }
 
-fn local<'a>(node: u8, cluster: &'a [u8], role: Role, tag: u64, features: &'a Features) -> Local<'a> {
-    Local { node: NodeId::new(node).unwrap(), cluster, role, tag, features }
+fn local<'a>(
+    node: u8,
+    cluster: &'a [u8],
+    role: Role,
+    tag: u64,
+    features: &'a Features,
+) -> Local<'a> {
+    Local {
+        node: NodeId::new(node).unwrap(),
+        cluster,
+        role,
+        tag,
+        features,
+    }
 }
 
 fn pair<'a>(f: &'a [Features; 2], role: Role, tag: u64, keys: [u64; 2], seed: u64) -> [End<'a>; 2] {
     [
-        End::new(Side::Dialler, local(3, b"demo", role, tag, &f[0]), keys[0], seed),
-        End::new(Side::Acceptor, local(4, b"demo", Role::Control, 0, &f[1]), keys[1], seed ^ 0xffff),
+        End::new(
+            Side::Dialler,
+            local(3, b"demo", role, tag, &f[0]),
+            keys[0],
+            seed,
+        ),
+        End::new(
+            Side::Acceptor,
+            local(4, b"demo", Role::Control, 0, &f[1]),
+            keys[1],
+            seed ^ 0xffff,
+        ),
     ]
 }
 
@@ -184,8 +213,18 @@ fn other_clusters_and_ids() {
         (4, b"demonstration", Refusal::OtherCluster),
         (3, b"demo", Refusal::SelfConnection),
     ] {
-        let mut a = End::new(Side::Dialler, local(3, b"demo", Role::Control, 0, &f[0]), 1, 1);
-        let mut b = End::new(Side::Acceptor, local(node, cluster, Role::Control, 0, &f[1]), 1, 2);
+        let mut a = End::new(
+            Side::Dialler,
+            local(3, b"demo", Role::Control, 0, &f[0]),
+            1,
+            1,
+        );
+        let mut b = End::new(
+            Side::Acceptor,
+            local(node, cluster, Role::Control, 0, &f[1]),
+            1,
+            2,
+        );
         talk(&mut a, &mut b, |_, _, _| {});
         assert_eq!(a.outcome, Some(Err((refusal, By::Us))));
         assert_eq!(b.outcome, Some(Err((refusal, By::Us))));
@@ -213,8 +252,21 @@ fn refusals_reach_the_other_end() {
 #[test]
 fn senseless_features_are_refused() {
     let good = features(7);
-    let bad = Features { xsave_size: 100, ..good };
-    for f in [[good, bad], [bad, good], [good, Features { incarnation: 0, ..good }]] {
+    let bad = Features {
+        xsave_size: 100,
+        ..good
+    };
+    for f in [
+        [good, bad],
+        [bad, good],
+        [
+            good,
+            Features {
+                incarnation: 0,
+                ..good
+            },
+        ],
+    ] {
         let [mut a, mut b] = pair(&f, Role::Control, 0, [1, 1], 5);
         talk(&mut a, &mut b, |_, _, _| {});
         for end in [a, b] {
@@ -363,5 +415,8 @@ proptest! {
 
 /// Runs per property: `BANYAN_CASES` if it is set.
 fn cases(default: u32) -> u32 {
-    std::env::var("BANYAN_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    std::env::var("BANYAN_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(default)
 }

@@ -113,7 +113,10 @@ fn decode(rtype: u16, bytes: &[u8]) -> u64 {
 fn with_path<T: Wire>(bytes: &[u8]) {
     if let Ok((value, path)) = image_files::decode_with_path::<T>(bytes) {
         let mut out = vec![0; bytes.len()];
-        assert_eq!(image_files::encode_with_path(&value, path, &mut out), Ok(bytes.len()));
+        assert_eq!(
+            image_files::encode_with_path(&value, path, &mut out),
+            Ok(bytes.len())
+        );
         assert_eq!(out, bytes);
     }
 }

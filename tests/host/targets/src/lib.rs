@@ -21,15 +21,42 @@ pub struct Target {
 
 /// All groups.
 pub const TARGETS: &[Target] = &[
-    Target { name: "frame", run: frames },
-    Target { name: "membership_messages", run: membership_messages },
-    Target { name: "move_messages", run: move_messages },
-    Target { name: "file_messages", run: file_messages },
-    Target { name: "device", run: device },
-    Target { name: "image_records", run: image::records },
-    Target { name: "image_stream", run: image::stream },
-    Target { name: "handshake", run: machine::handshake },
-    Target { name: "membership", run: machine::membership },
+    Target {
+        name: "frame",
+        run: frames,
+    },
+    Target {
+        name: "membership_messages",
+        run: membership_messages,
+    },
+    Target {
+        name: "move_messages",
+        run: move_messages,
+    },
+    Target {
+        name: "file_messages",
+        run: file_messages,
+    },
+    Target {
+        name: "device",
+        run: device,
+    },
+    Target {
+        name: "image_records",
+        run: image::records,
+    },
+    Target {
+        name: "image_stream",
+        run: image::stream,
+    },
+    Target {
+        name: "handshake",
+        run: machine::handshake,
+    },
+    Target {
+        name: "membership",
+        run: machine::membership,
+    },
 ];
 
 /// A fixed-size value: if the bytes are one, they are what it encodes to.
@@ -131,7 +158,10 @@ fn move_messages(bytes: &[u8]) {
                 if let Ok(reply) = migrate::ExplainReply::decode(b) {
                     let reasons: Vec<_> = reply.reasons.map(Result::unwrap).collect();
                     let mut out = vec![0; b.len()];
-                    assert_eq!(migrate::ExplainReply::encode(&reasons, &mut out), Ok(b.len()));
+                    assert_eq!(
+                        migrate::ExplainReply::encode(&reasons, &mut out),
+                        Ok(b.len())
+                    );
                     assert_eq!(out, b);
                 }
             },

@@ -3,7 +3,9 @@
 //! The state machines: a handshake with any bytes as the peer, a membership with any events.
 
 use banyan_member::{Action, Admission, Candidate, Event, Membership, Opener, State};
-use banyan_wire::handshake::{Crypto, Features, Handshake, Local, Next, Role, Side, XsaveComponent, MAX_STEP};
+use banyan_wire::handshake::{
+    Crypto, Features, Handshake, Local, Next, Role, Side, XsaveComponent, MAX_STEP,
+};
 use banyan_wire::member::{Dead, Members};
 use banyan_wire::{Epoch, NodeId, Reader, Wire};
 
@@ -15,7 +17,9 @@ impl Crypto for Secret {
         let mut out = [0x5a; 32];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         for byte in parts.iter().copied().flatten() {
-            state = (state ^ u64::from(*byte)).wrapping_mul(0x2545_f491_4f6c_dd1d).rotate_left(23);
+            state = (state ^ u64::from(*byte))
+                .wrapping_mul(0x2545_f491_4f6c_dd1d)
+                .rotate_left(23);
         }
         for (i, byte) in out.iter_mut().enumerate() {
             *byte ^= (state >> (i % 8 * 8)) as u8 ^ i as u8;
@@ -60,11 +64,19 @@ pub fn handshake(bytes: &[u8]) {
     let local = Local {
         node: NodeId::new(1).unwrap(),
         cluster: b"demo",
-        role: if first & 2 == 0 { Role::Control } else { Role::Bulk },
+        role: if first & 2 == 0 {
+            Role::Control
+        } else {
+            Role::Bulk
+        },
         tag: 0,
         features: &features,
     };
-    let side = if first & 1 == 0 { Side::Acceptor } else { Side::Dialler };
+    let side = if first & 1 == 0 {
+        Side::Acceptor
+    } else {
+        Side::Dialler
+    };
     let mut crypto = Secret;
     let mut hs = Handshake::new(side, local, &mut crypto);
     let mut out = [0; MAX_STEP];
@@ -122,7 +134,11 @@ fn event(view: &mut Membership, now: &mut u64, r: &mut Reader<'_>) -> Option<()>
                 addr_be: value >> 8 & 3,
                 members: (value >> 10 & 7) as u16,
                 lowest: (value >> 13 & 7) as u8,
-                opener: if value & 1 == 0 { Opener::Us } else { Opener::Peer },
+                opener: if value & 1 == 0 {
+                    Opener::Us
+                } else {
+                    Opener::Peer
+                },
             };
             match view.admit(*now, &who) {
                 Admission::Accept => Event::Connected {
@@ -137,16 +153,30 @@ fn event(view: &mut Membership, now: &mut u64, r: &mut Reader<'_>) -> Option<()>
             }
         }
         2 => Event::Lost { node },
-        3 => Event::Heard { node, epoch: Epoch(value) },
+        3 => Event::Heard {
+            node,
+            epoch: Epoch(value),
+        },
         4 => Event::Dead {
             from: node,
-            dead: Dead { incarnation, epoch: Epoch(value), node: NodeId::new((value >> 8) as u8 & 0x7f)?, _pad: [0; 3] },
+            dead: Dead {
+                incarnation,
+                epoch: Epoch(value),
+                node: NodeId::new((value >> 8) as u8 & 0x7f)?,
+                _pad: [0; 3],
+            },
         },
-        5 => Event::Leave { from: node, incarnation },
+        5 => Event::Leave {
+            from: node,
+            incarnation,
+        },
         6 => {
             let len = (value as usize & 0x1ff).min(r.remaining());
             match Members::decode(r.bytes(len).ok()?) {
-                Ok(members) => Event::Members { from: node, members },
+                Ok(members) => Event::Members {
+                    from: node,
+                    members,
+                },
                 Err(_) => return Some(()),
             }
         }
@@ -162,10 +192,14 @@ fn event(view: &mut Membership, now: &mut u64, r: &mut Reader<'_>) -> Option<()>
     assert!(view.epoch() >= before.epoch());
     for action in actions {
         match action {
-            Action::Down { node, incarnation, .. } => {
+            Action::Down {
+                node, incarnation, ..
+            } => {
                 assert!(before.state(node).is_some_and(State::is_member));
                 // It can be a member again only under another incarnation.
-                let still = view.nodes(*now).find(|n| n.node == node && n.state.is_member());
+                let still = view
+                    .nodes(*now)
+                    .find(|n| n.node == node && n.state.is_member());
                 assert!(still.is_none_or(|n| n.incarnation != incarnation));
             }
             Action::Dial { node, .. } | Action::Up { node, .. } => assert_ne!(node, view.me()),
