@@ -1,10 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `banyan_migrate.ko`: moves running processes between nodes.
+//!
+//! [`handover`] is the order of a move at the source and [`arrival`] at the target; [`kinds`] know the parts of a process, [`capture`] and
+//! [`rebuild`] are the two ends of its image; [`deputy`] stays at home, [`guest`] runs elsewhere, [`files`] are used by both. [`service`] is
+//! what other nodes ask, [`control`] what local programs ask, [`state`] what is known.
 
 #![deny(unsafe_code)]
 
-use kernel::prelude::*;
+mod arrival;
+mod capture;
+mod control;
+mod deputy;
+mod files;
+mod guest;
+mod handover;
+mod kinds;
+mod link;
+mod reasons;
+mod rebuild;
+mod request;
+mod service;
+mod state;
+mod table;
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use kernel_ext::{
+    boundary,
+    kthread::KThread, //
+};
 
 module! {
     type: MigrateModule,
@@ -14,17 +41,41 @@ module! {
     license: "GPL",
 }
 
-struct MigrateModule;
+/// What is up while the module is loaded, in the order in which it goes.
+struct MigrateModule {
+    registration: Option<banyan::Registration>,
+    keeper: Option<KThread>,
+    files: Option<files::Up>,
+    state: Arc<state::State>,
+}
 
 impl kernel::Module for MigrateModule {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded, this node is {:?}\n", banyan::this_node());
-        Ok(Self)
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let state = state::State::start(module)?;
+        let mut up = Self {
+            registration: None,
+            keeper: None,
+            files: None,
+            state: state.clone(),
+        };
+        // From here on `up` undoes what is done if the next step fails.
+        up.files = Some(files::start(module)?);
+        let kept = state.clone();
+        up.keeper = Some(KThread::spawn(fmt!("banyan/guests"), move || guest::keeper(kept))?);
+        let service = Arc::new(service::MigrateService(state), GFP_KERNEL)?;
+        up.registration = Some(banyan::register(service)?);
+        Ok(up)
     }
 }
 
 impl Drop for MigrateModule {
     fn drop(&mut self) {
-        pr_info!("unloaded\n");
+        // No calls from outside any more; then none from inside.
+        drop(self.registration.take());
+        self.state.errands.stop();
+        drop(self.keeper.take());
+        drop(self.files.take());
+        state::State::stop();
+        boundary::synchronize();
     }
 }

@@ -49,22 +49,21 @@ struct Pending<W> {
     work: W,
 }
 
-/// Lets `task` do `work` at the border.
+/// Work that is ready to be posted: what can fail has been done.
+pub struct Ready<W: BoundaryWork> {
+    // Always there until `post` takes it.
+    pending: Option<KBox<Pending<W>>>,
+}
+
+// SAFETY: The head is not on any list yet, the module is only given back, and the work may be sent.
+unsafe impl<W: BoundaryWork> Send for Ready<W> {}
+
+/// Makes `work` ready to be posted, so that posting it later cannot fail for want of memory.
 ///
 /// # Errors
 ///
-/// `ESRCH` if the task is past the point where it runs such work, `ENODEV` if the module is going away, `ENOMEM`. The work is dropped
-/// then.
-pub fn post<W: BoundaryWork>(task: &Subject, module: &'static ThisModule, notify: Notify, work: W) -> Result {
-    // SAFETY: `ThisModule` is a valid module.
-    if !unsafe { bindings::try_module_get(module.as_ptr()) } {
-        return Err(ENODEV);
-    }
-    // Gives the module back unless the work has it.
-    let module_guard = kernel::types::ScopeGuard::new(|| {
-        // SAFETY: The reference taken above.
-        unsafe { bindings::module_put(module.as_ptr()) }
-    });
+/// `ENODEV` if the module is going away, `ENOMEM`. The work is dropped then.
+pub fn prepare<W: BoundaryWork>(module: &'static ThisModule, work: W) -> Result<Ready<W>> {
     let pending = KBox::new(
         Pending {
             head: bindings::callback_head {
@@ -76,20 +75,54 @@ pub fn post<W: BoundaryWork>(task: &Subject, module: &'static ThisModule, notify
         },
         GFP_KERNEL,
     )?;
-    let mode = match notify {
-        Notify::Interrupt => bindings::task_work_notify_mode_TWA_SIGNAL,
-        Notify::Return => bindings::task_work_notify_mode_TWA_RESUME,
-    };
-    let raw = KBox::into_raw(pending);
-    // SAFETY: The task is referenced by `task`; `head` stays valid until `run_pending` takes the box back, which it does once.
-    let added = to_result(unsafe { bindings::task_work_add(task.raw(), raw.cast(), mode) });
-    if let Err(error) = added {
-        // SAFETY: The list did not take it.
-        drop(unsafe { KBox::from_raw(raw) });
-        return Err(error);
+    // SAFETY: `ThisModule` is a valid module.
+    if !unsafe { bindings::try_module_get(module.as_ptr()) } {
+        return Err(ENODEV);
     }
-    module_guard.dismiss();
-    Ok(())
+    Ok(Ready { pending: Some(pending) })
+}
+
+impl<W: BoundaryWork> Ready<W> {
+    /// Lets `task` do the work at the border.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the task is past the point where it runs such work. The work is dropped then.
+    pub fn post(mut self, task: &Subject, notify: Notify) -> Result {
+        let Some(pending) = self.pending.take() else {
+            return Err(EINVAL);
+        };
+        let mode = match notify {
+            Notify::Interrupt => bindings::task_work_notify_mode_TWA_SIGNAL,
+            Notify::Return => bindings::task_work_notify_mode_TWA_RESUME,
+        };
+        let raw = KBox::into_raw(pending);
+        // SAFETY: The task is referenced by `task`; `head` stays valid until `run_pending` takes the box back, which it does once.
+        let added = to_result(unsafe { bindings::task_work_add(task.raw(), raw.cast(), mode) });
+        if added.is_err() {
+            // SAFETY: The list did not take it.
+            self.pending = Some(unsafe { KBox::from_raw(raw) });
+        }
+        added
+    }
+}
+
+impl<W: BoundaryWork> Drop for Ready<W> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            // SAFETY: The reference taken by `prepare`.
+            unsafe { bindings::module_put(pending.module) };
+        }
+    }
+}
+
+/// Lets `task` do `work` at the border.
+///
+/// # Errors
+///
+/// Those of [`prepare`] and [`Ready::post`].
+pub fn post<W: BoundaryWork>(task: &Subject, module: &'static ThisModule, notify: Notify, work: W) -> Result {
+    prepare(module, work)?.post(task, notify)
 }
 
 /// Waits until no task runs in the text of a module whose works have all given up their reference to it.

@@ -7,7 +7,10 @@
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
-use crate::own::Own;
+use crate::{
+    own::Own,
+    subject::Subject, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -447,5 +450,21 @@ impl Own {
             return Err(Error::from_errno(len as i32));
         }
         Ok(())
+    }
+}
+
+impl Subject {
+    /// Snapshot of its mappings, by ascending address.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if it has no address space (any more), `ENOMEM`.
+    pub fn mappings(&self) -> Result<KVVec<Mapping>> {
+        // SAFETY: The task is referenced. The call returns a user reference or null.
+        let mm = unsafe { bindings::get_task_mm(self.raw()) };
+        let mm = NonNull::new(mm).ok_or(ESRCH)?;
+        // SAFETY: The reference goes to the `ARef`.
+        let mm = unsafe { ARef::<MmWithUser>::from_raw(mm.cast()) };
+        mappings_of(&mm)
     }
 }

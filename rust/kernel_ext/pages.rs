@@ -6,7 +6,8 @@
 
 use crate::{
     memory::PAGE_SIZE,
-    own::Own, //
+    own::Own,
+    socket::PageVec, //
 };
 use kernel::{
     bindings,
@@ -175,11 +176,6 @@ impl Pinned {
             None => false,
         }
     }
-
-    /// The pages, for sending and receiving.
-    pub(crate) fn raw(&self) -> &[*mut bindings::page] {
-        &self.pages
-    }
 }
 
 impl Drop for Pinned {
@@ -192,5 +188,19 @@ impl Drop for Pinned {
                 self.access == Access::Fill,
             )
         };
+    }
+}
+
+impl<'a> PageVec<'a> {
+    /// Adds a whole page of a pinned run.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such page, `ENOMEM`.
+    pub fn push_pinned(&mut self, run: &'a Pinned, index: usize) -> Result {
+        let page = *run.pages.get(index).ok_or(EINVAL)?;
+        // SAFETY: The run keeps the page pinned for `'a`. Pages of a process are not slab memory, and what is pinned for filling may be
+        // written.
+        unsafe { self.push_raw(page, 0, PAGE_SIZE) }
     }
 }

@@ -389,7 +389,35 @@ impl Own {
     }
 }
 
+impl Waiting {
+    /// Information about a signal of which no more is known than that the kernel sent it.
+    pub fn plain_info(signal: u32) -> [u8; INFO_SIZE] {
+        let mut info = [0; INFO_SIZE];
+        for (place, value) in [(0, signal), (8, SI_KERNEL as u32)] {
+            if let Some(field) = info.get_mut(place..place + 4) {
+                field.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        info
+    }
+}
+
 impl Subject {
+    /// Whether a signal has its default action. A process that has ended has no other.
+    pub fn default_action_of(&self, signal: u32) -> bool {
+        // SAFETY: The task is referenced; its `sighand` is freed under RCU and may be gone. The handler is one word.
+        unsafe {
+            bindings::rcu_read_lock();
+            let sighand = (&raw const (*self.raw()).sighand).read_volatile();
+            let default = sighand.is_null()
+                || (&(*sighand).action)
+                    .get(signal.wrapping_sub(1) as usize)
+                    .is_none_or(|action| action.sa.sa_handler.is_none());
+            bindings::rcu_read_unlock();
+            default
+        }
+    }
+
     /// How many signals wait for it.
     pub fn waiting_signals(&self) -> usize {
         // SAFETY: A reference to the task is held.

@@ -24,6 +24,7 @@
 
 pub mod codec;
 
+pub mod cpu;
 pub mod file_ops;
 pub mod frame;
 pub mod guest;

@@ -2,8 +2,8 @@
 
 //! The records of an image that hold the address space and the registers.
 //!
-//! In this order: one [`Layout`], the [`Area`]s by ascending address, each that maps a file preceded by the record that describes the
-//! file, then [`PAGES`] records, then [`GENERAL`] and [`EXTENDED`].
+//! In this order: one [`Layout`], the [`Area`]s by ascending address, each that maps a file preceded by the [`MAPPED_FILE`] that
+//! describes the file, then [`PAGES`] records, then [`GENERAL`] and [`EXTENDED`].
 
 use crate::codec::{Array, Reader, Result, Wire, WireError, Writer};
 
@@ -17,6 +17,10 @@ pub const PAGES: u16 = 0x0103;
 pub const GENERAL: u16 = 0x0104;
 /// The extended state (FPU and vector registers) in the standard XSAVE layout.
 pub const EXTENDED: u16 = 0x0105;
+
+/// A file that [`Area`]s map: its number in the image (`u32`), then what describes it
+/// ([`FileIdentity`](crate::image_files::FileIdentity) with its path).
+pub const MAPPED_FILE: u16 = 0x0106;
 
 /// Version of all these records.
 pub const VERSION: u16 = 1;
@@ -131,7 +135,7 @@ crate::wire_struct! {
         pub protection: u32,
         /// [`flags`].
         pub flags: u32,
-        /// The file description that it maps, by its number in the image; 0 = none.
+        /// The [`MAPPED_FILE`] that it maps, by its number in the image; 0 = none.
         pub file: u32,
     }
 

@@ -224,6 +224,16 @@ crate::wire_struct! {
         pub _pad: u16,
     }
 
+    /// Clocks and name of a home, for a guest's namespaces. [`op::CLOCKS`](crate::op::CLOCKS).
+    pub struct Clocks {
+        /// `CLOCK_MONOTONIC`, nanoseconds.
+        pub monotonic_ns: u64,
+        /// `CLOCK_BOOTTIME`, nanoseconds.
+        pub boottime_ns: u64,
+        /// Host name, NUL-padded.
+        pub name: [u8; 64],
+    }
+
     /// "Where does it run?" [`op::LOCATE`](crate::op::LOCATE), [`op::GUEST_ALIVE`](crate::op::GUEST_ALIVE).
     pub struct Locate {
         /// Its pid.

@@ -49,10 +49,12 @@ pub const MOVED: u16 = 0x0108;
 pub const COME_HOME: u16 = 0x0109;
 /// R: to the home: where does it run? [`Locate`](crate::migrate::Locate), [`Located`](crate::migrate::Located)
 pub const LOCATE: u16 = 0x010a;
+/// R: to the home: what do your clocks say, and what is your name? Empty. [`Clocks`](crate::migrate::Clocks)
+pub const CLOCKS: u16 = 0x010b;
 
-/// M: deputy to guest: this signal arrived. [`Signal`](crate::guest::Signal)
+/// R: deputy to guest: this signal arrived; answered with nothing when it is delivered. [`Signal`](crate::guest::Signal)
 pub const SIGNAL: u16 = 0x0201;
-/// M: guest to deputy: it ended. [`GuestExit`](crate::guest::GuestExit)
+/// R: guest to deputy: it ended; answered with nothing when the deputy knows. [`GuestExit`](crate::guest::GuestExit)
 pub const GUEST_EXIT: u16 = 0x0202;
 /// M: guest to deputy: it stopped or goes on. [`GuestState`](crate::guest::GuestState)
 pub const GUEST_STATE: u16 = 0x0203;
@@ -97,6 +99,7 @@ pub const fn name(op: u16) -> &'static str {
         MOVED => "moved",
         COME_HOME => "come-home",
         LOCATE => "locate",
+        CLOCKS => "clocks",
         SIGNAL => "signal",
         GUEST_EXIT => "guest-exit",
         GUEST_STATE => "guest-state",

@@ -23,7 +23,8 @@ use banyan_wire::{
     },
     op,
     uapi,
-    NodeId, //
+    NodeId,
+    Reason, //
 };
 use kernel::{
     error::code::ENODEV,
@@ -67,6 +68,9 @@ pub struct Files {
     #[pin]
     pub owned: Owned,
 }
+
+/// Magic number of tmpfs, where shared memory is.
+const TMPFS: u32 = 0x0102_1994;
 
 static FILES: Global<Files> = Global::new();
 
@@ -163,6 +167,18 @@ impl Files {
             opener_gid: facts.opener_gid,
             flags: facts.flags,
         })
+    }
+}
+
+/// Why a file that memory maps keeps its process from moving, if so.
+pub fn mapping_refusal(file: &File) -> Option<Reason> {
+    let facts = file::facts(file);
+    let shared = files().is_ok_and(|files| files.mounts.of(&facts).is_some());
+    match (shared, facts.unlinked) {
+        (true, false) => None,
+        (true, true) => Some(Reason::MappedDeletedFile),
+        (false, _) if facts.magic == TMPFS => Some(Reason::SharedMemory),
+        (false, _) => Some(Reason::MappedLocalFile),
     }
 }
 

@@ -17,8 +17,13 @@ use kernel_ext::{
     subject::Subject, //
 };
 
+pub mod credentials;
+pub mod identity;
 pub mod memory;
 pub mod registers;
+pub mod scheduling;
+pub mod signals;
+pub mod task;
 
 /// One kind of process state.
 pub struct Kind {
@@ -61,4 +66,12 @@ impl Kind {
 }
 
 /// All kinds.
-pub static KINDS: &[&Kind] = &[&memory::KIND, &registers::KIND];
+pub static KINDS: &[&Kind] = &[
+    &task::KIND,
+    &memory::KIND,
+    &registers::KIND,
+    &signals::KIND,
+    &identity::KIND,
+    &scheduling::KIND,
+    &credentials::KIND,
+];

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arrivals: processes on their way to this node.
+//!
+//! An [`Arrival`] exists from the offer that was accepted until the move ended one way or the other, and for a while after, so that the
+//! source can ask what became of it. Its phase decides: once it is `Committed`, the process runs here; once it is `Aborted`, never.
+//!
+//! Lock order: `inner` is innermost; it is never held across a wait or a call to another node.
+
+use crate::{
+    capture::Journey,
+    guest::Guest,
+    link,
+    rebuild::Rebuild,
+    state::State, //
+};
+use banyan::BulkSocket;
+use banyan_wire::{
+    migrate::{
+        MigrationState,
+        MigrationStep,
+        Moved,
+        Offer,
+        Phase,
+        OFFER_HOMEWARD, //
+    },
+    op,
+    Reason, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use kernel_ext::{
+    clock,
+    machine,
+    own::Own,
+    subject::Subject,
+    wait::{
+        Interrupt,
+        WaitQueue, //
+    }, //
+};
+
+/// Longest time from the offer to the child that takes the process, milliseconds.
+const CLAIM_MS: u64 = 30_000;
+/// Longest wait for the source's decision, milliseconds; the source has given up long before.
+const COMMIT_MS: u32 = 60_000;
+/// How long it is remembered what became of a move, milliseconds.
+const MEMORY_MS: u64 = 120_000;
+/// Most arrivals at the same time.
+const MAX_ARRIVALS: usize = 1024;
+
+struct Inner {
+    phase: Phase,
+    reason: Option<Reason>,
+    socket: Option<BulkSocket>,
+    /// A task has taken it.
+    claimed: bool,
+    ended_ms: u64,
+}
+
+/// A process on its way to this node.
+#[pin_data]
+pub struct Arrival {
+    /// Who moves, from where to where.
+    pub journey: Journey,
+    /// Whether it comes home.
+    pub homeward: bool,
+    offered_ms: u64,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    changed: WaitQueue,
+}
+
+/// Decides about an offer: accepts it, or says why not (with the number that the reason is about).
+pub fn offered(state: &State, offer: &Offer) -> Result<(), (Reason, u32)> {
+    let internal = |_| (Reason::NoMemory, 0);
+    let here = banyan::this_node().ok_or((Reason::NotJoined, 0))?;
+    let homeward = offer.flags & OFFER_HOMEWARD != 0;
+    if offer.image_version != banyan_wire::image::IMAGE_VERSION {
+        return Err((Reason::ImageVersion, 0));
+    }
+    if offer.abi != banyan_wire::handshake::abi_hash(&machine::kernel_release()) {
+        return Err((Reason::KernelAbi, 0));
+    }
+    if machine::xfeatures() & offer.xfeatures != offer.xfeatures || machine::xsave_size() != offer.xsave_size {
+        return Err((Reason::CpuFeature, 0));
+    }
+    if let Some(bit) = banyan_wire::cpu::missing(&offer.cpu, &machine::cpu_capabilities().map_err(internal)?) {
+        return Err((Reason::CpuFeature, bit));
+    }
+    if homeward != (offer.home == here) {
+        return Err((Reason::Internal, 0));
+    }
+    if homeward {
+        if state.deputies.get(offer.pid).is_none() {
+            return Err((Reason::NoSuchProcess, 0));
+        }
+    } else {
+        use kernel::sync::atomic::Relaxed;
+        if state.keep_out.load(Relaxed) {
+            return Err((Reason::Draining, 0));
+        }
+        if state.servers.load(Relaxed) == 0 {
+            return Err((Reason::NotServing, 0));
+        }
+        if Subject::find(offer.pid).is_some() {
+            return Err((Reason::PidTaken, offer.pid as u32));
+        }
+        // A tenth more than its pages: page tables and the like.
+        let free = machine::memory().available_kib;
+        if offer.pages.saturating_mul(4).saturating_mul(11) / 10 > free {
+            return Err((Reason::NoMemory, 0));
+        }
+    }
+    if state.arrivals.len() >= MAX_ARRIVALS {
+        return Err((Reason::TooManyMoves, 0));
+    }
+    let journey = Journey {
+        migration: offer.migration,
+        pid: offer.pid,
+        home: offer.home,
+        source: offer.source,
+        target: here,
+        moves: 0,
+    };
+    let arrival = Arc::pin_init(
+        pin_init!(Arrival {
+            journey,
+            homeward,
+            offered_ms: clock::monotonic_ms(),
+            inner <- new_mutex!(Inner {
+                phase: Phase::Offered,
+                reason: None,
+                socket: None,
+                claimed: false,
+                ended_ms: 0,
+            }),
+            changed <- WaitQueue::new(),
+        }),
+        GFP_KERNEL,
+    )
+    .map_err(internal)?;
+    state
+        .arrivals
+        .insert(journey.migration.get(), arrival)
+        .map_err(|_| (Reason::Busy, 0))
+}
+
+impl Arrival {
+    /// The connection with the image is there: a task may take the process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the move was given up, `ENOMEM`.
+    pub fn connected(self: &Arc<Self>, socket: BulkSocket, state: &State) -> Result {
+        {
+            let mut inner = self.inner.lock();
+            if inner.phase != Phase::Offered || socket.node() != self.journey.source {
+                return Err(ENOENT);
+            }
+            inner.phase = Phase::Receiving;
+            inner.socket = Some(socket);
+        }
+        let handed = if self.homeward {
+            state
+                .deputies
+                .get(self.journey.pid)
+                .ok_or(ESRCH)
+                .and_then(|deputy| deputy.arrive(self.clone()))
+        } else {
+            state
+                .unserved
+                .lock()
+                .push(self.clone(), GFP_KERNEL)
+                .map_err(Error::from)
+                .inspect(|()| state.serve.wake_all())
+        };
+        if handed.is_err() {
+            self.abort(Reason::ChildFailed, true);
+        }
+        handed
+    }
+
+    /// What is known of the move.
+    pub fn state(&self) -> MigrationState {
+        let inner = self.inner.lock();
+        MigrationState {
+            migration: self.journey.migration,
+            pid: self.journey.pid,
+            phase: inner.phase,
+            reason: inner.reason.map_or(0, Reason::code),
+        }
+    }
+
+    /// The source commits: from here on the process runs here, if it was restored and not given up. Says what holds now.
+    pub fn commit(&self) -> MigrationState {
+        {
+            let mut inner = self.inner.lock();
+            if inner.phase == Phase::Restored {
+                inner.phase = Phase::Committed;
+                inner.ended_ms = clock::monotonic_ms();
+            } else if inner.phase != Phase::Committed && inner.phase != Phase::Aborted {
+                inner.phase = Phase::Aborted;
+                inner.reason = Some(Reason::Internal);
+                inner.ended_ms = clock::monotonic_ms();
+            }
+        }
+        self.changed.wake_all();
+        self.state()
+    }
+
+    /// Gives the move up, unless it is committed. Tells the source if `tell`. Says whether it is given up now.
+    pub fn abort(&self, reason: Reason, tell: bool) -> bool {
+        {
+            let mut inner = self.inner.lock();
+            match inner.phase {
+                Phase::Committed => return false,
+                Phase::Aborted => return true,
+                _ => (),
+            }
+            inner.phase = Phase::Aborted;
+            inner.reason = Some(reason);
+            inner.ended_ms = clock::monotonic_ms();
+            // A task that reads from the connection must not go on.
+            drop(inner.socket.take());
+        }
+        self.changed.wake_all();
+        if tell {
+            let step = MigrationStep {
+                migration: self.journey.migration,
+                pid: self.journey.pid,
+                reason: reason.code(),
+                _pad: 0,
+            };
+            link::tell(self.journey.source, op::ABORT, &step);
+        }
+        true
+    }
+
+    /// Lets it go when it has had its time.
+    pub fn expire(self: &Arc<Self>, state: &State) {
+        let now = clock::monotonic_ms();
+        let (forget, give_up) = {
+            let inner = self.inner.lock();
+            let ended = matches!(inner.phase, Phase::Committed | Phase::Aborted);
+            (
+                ended && now.saturating_sub(inner.ended_ms) > MEMORY_MS,
+                !ended && !inner.claimed && now.saturating_sub(self.offered_ms) > CLAIM_MS,
+            )
+        };
+        if give_up {
+            self.abort(Reason::TimedOut, true);
+        }
+        if forget {
+            state.arrivals.remove(self.journey.migration.get(), self);
+        }
+    }
+
+    fn claim(&self) -> Result<BulkSocket> {
+        let mut inner = self.inner.lock();
+        if inner.phase != Phase::Receiving || inner.claimed {
+            return Err(ENOENT);
+        }
+        inner.claimed = true;
+        inner.socket.take().ok_or(ENOENT)
+    }
+
+    /// Restored: says so to the source and waits for its decision.
+    fn await_commit(&self) -> bool {
+        {
+            let mut inner = self.inner.lock();
+            if inner.phase != Phase::Receiving {
+                return false;
+            }
+            inner.phase = Phase::Restored;
+        }
+        let step = MigrationStep {
+            migration: self.journey.migration,
+            pid: self.journey.pid,
+            reason: 0,
+            _pad: 0,
+        };
+        link::tell(self.journey.source, op::RESTORED, &step);
+        let decided = || matches!(self.inner.lock().phase, Phase::Committed | Phase::Aborted);
+        let waited = self.changed.wait(Interrupt::Killable, COMMIT_MS, decided);
+        if waited.is_err() && self.abort(Reason::TimedOut, true) {
+            return false;
+        }
+        self.inner.lock().phase == Phase::Committed
+    }
+}
+
+/// The reason that a failure to rebuild has for the source.
+fn reason_of(error: Error) -> Reason {
+    match error {
+        e if e == ENOMEM => Reason::NoMemory,
+        e if e == EBADMSG => Reason::BadImage,
+        e if e == ESTALE => Reason::FileIdentity,
+        e if e == ECONNRESET || e == ETIMEDOUT || e == EPIPE => Reason::Transport,
+        e if e == EINTR => Reason::Killed,
+        _ => Reason::TargetFailed,
+    }
+}
+
+/// Rebuilds the process in the current task: a child made for it, or its deputy. Says whether the task is the process now; if it is not,
+/// it has lost what it was.
+pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> bool {
+    let Ok(socket) = arrival.claim() else {
+        return false;
+    };
+    let mut rebuild = Rebuild::new(arrival.journey, arrival.homeward, state.module, socket);
+    let mut guest = None;
+    let received = rebuild.receive(own).and_then(|()| {
+        if !arrival.homeward {
+            let new = Guest::new(own, arrival.journey.home, rebuild.journey.moves, state)?;
+            state.guests.insert(new.pid, new.clone())?;
+            guest = Some(new);
+        }
+        Ok(())
+    });
+    let committed = match received {
+        Ok(()) => arrival.await_commit(),
+        Err(error) => {
+            pr_info!("{} from node {} not restored: {:?}\n", arrival.journey.pid, arrival.journey.source.get(), error);
+            arrival.abort(reason_of(error), true);
+            false
+        }
+    };
+    if !committed {
+        if let Some(guest) = guest {
+            state.guests.remove(guest.pid, &guest);
+        }
+        return false;
+    }
+    if let Some(guest) = guest {
+        let moved = Moved {
+            migration: arrival.journey.migration,
+            pid: guest.pid,
+            moves: guest.moves,
+            node: arrival.journey.target,
+            _pad: [0; 7],
+        };
+        link::tell(guest.home, op::MOVED, &moved);
+    }
+    rebuild.committed(own);
+    true
+}

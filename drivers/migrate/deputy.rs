@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Deputies: what stays at home of a process that runs elsewhere.
+//!
+//! A [`Deputy`] is the original task of the process, parked in the kernel without its memory: one for each process homed here that is
+//! away. It owns the pid, the parent, the process group, the session and the terminal; it passes signals on to the guest, does in its own
+//! context what the guest asks for at home, ends as the guest ends, and becomes the process again when that comes home.
+//!
+//! Lock order: `inner` is innermost; it is never held across a wait or a call to another node.
+
+use crate::{
+    arrival::{
+        self,
+        Arrival, //
+    },
+    link,
+    state::State, //
+};
+use banyan_wire::{
+    guest::{
+        Doing,
+        GuestExit,
+        Orphan,
+        Signal,
+        Usage,
+        SIGINFO_SIZE, //
+    },
+    op,
+    NodeId, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use kernel_ext::{
+    boundary::{
+        self,
+        BoundaryWork,
+        Notify,
+        Outcome, //
+    },
+    clock,
+    own::Own,
+    signals::Waiting,
+    subject::Subject,
+    usage,
+    wait::{
+        Interrupt,
+        WaitQueue, //
+    }, //
+};
+
+const SIGKILL: i32 = 9;
+
+/// How long a signal is kept for a guest that is between two nodes, milliseconds.
+const SIGNAL_PATIENCE_MS: u64 = 10_000;
+
+/// Work that a deputy does in its own context.
+pub trait Job: Send {
+    /// Does it. May wait interruptibly; a signal, or [`Deputy::kick`], ends the wait.
+    fn run(&mut self, own: &Own);
+}
+
+/// Where the guest is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// Times that it has moved.
+    pub moves: u32,
+}
+
+struct Inner {
+    place: Place,
+    jobs: KVec<KBox<dyn Job>>,
+    arriving: Option<Arc<Arrival>>,
+    end: Option<GuestExit>,
+    usage: Option<Usage>,
+    /// The guest stopped by this signal, and the deputy has not yet.
+    stop: Option<u32>,
+    stop_seq: u32,
+}
+
+/// What stays at home of one process.
+#[pin_data]
+pub struct Deputy {
+    /// Its pid.
+    pub pid: i32,
+    /// The task.
+    pub subject: Subject,
+    /// When it left, milliseconds of `CLOCK_MONOTONIC`.
+    pub since_ms: u64,
+    /// Files that the guest uses through this node.
+    pub files: crate::files::OwnedTable,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    wake: WaitQueue,
+    signals: Atomic<u64>,
+    cpu_ns: Atomic<u64>,
+    rss_kib: Atomic<u64>,
+}
+
+/// What the loop of a deputy found to do.
+enum Next {
+    Job(KBox<dyn Job>),
+    Arrive(Arc<Arrival>),
+    End(GuestExit),
+    Stop(u32),
+    Usage(Usage),
+    Nothing,
+}
+
+impl Deputy {
+    /// Makes one for the current task, which is about to leave for `place`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(own: &Own, place: Place) -> Result<Arc<Self>> {
+        let pid = own.pid();
+        let files = crate::files::OwnedTable::new(pid, place.moves);
+        Arc::pin_init(
+            pin_init!(Self {
+                pid,
+                subject: Subject::current(),
+                since_ms: clock::monotonic_ms(),
+                files,
+                inner <- new_mutex!(Inner {
+                    place,
+                    jobs: KVec::new(),
+                    arriving: None,
+                    end: None,
+                    usage: None,
+                    stop: None,
+                    stop_seq: 0,
+                }),
+                wake <- WaitQueue::new(),
+                signals: Atomic::new(0),
+                cpu_ns: Atomic::new(0),
+                rss_kib: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Where the guest is.
+    pub fn place(&self) -> Place {
+        self.inner.lock().place
+    }
+
+    /// The guest is elsewhere now.
+    pub fn moved(&self, place: Place) {
+        let mut inner = self.inner.lock();
+        if place.moves > inner.place.moves {
+            inner.place = place;
+        }
+        drop(inner);
+        self.wake.wake_all();
+    }
+
+    /// CPU time in nanoseconds and resident memory in KiB, as last reported.
+    pub fn figures(&self) -> (u64, u64) {
+        (self.cpu_ns.load(Relaxed), self.rss_kib.load(Relaxed))
+    }
+
+    /// Gives it work.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn submit(&self, job: KBox<dyn Job>) -> Result {
+        self.inner.lock().jobs.push(job, GFP_KERNEL)?;
+        self.wake.wake_all();
+        Ok(())
+    }
+
+    /// Interrupts the work that it does now.
+    pub fn kick(&self) {
+        self.subject.interrupt();
+    }
+
+    /// The process wants to come home.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it is on its way already.
+    pub fn arrive(&self, arrival: Arc<Arrival>) -> Result {
+        let mut inner = self.inner.lock();
+        if inner.arriving.is_some() || inner.end.is_some() {
+            return Err(EBUSY);
+        }
+        inner.arriving = Some(arrival);
+        drop(inner);
+        self.wake.wake_all();
+        // It may be waiting within a job for the guest, which is frozen now.
+        self.kick();
+        Ok(())
+    }
+
+    /// The guest ended at `from`.
+    pub fn guest_ended(&self, from: NodeId, exit: GuestExit) {
+        let mut inner = self.inner.lock();
+        if inner.place.node != from || inner.end.is_some() {
+            return;
+        }
+        inner.end = Some(exit);
+        drop(inner);
+        self.wake.wake_all();
+        self.kick();
+    }
+
+    /// The node where the guest was is gone: it ends as if killed.
+    pub fn node_down(&self, node: NodeId) {
+        if self.place().node == node {
+            self.guest_ended(node, killed(self.pid));
+        }
+    }
+
+    /// The guest stopped or goes on.
+    pub fn guest_state(&self, from: NodeId, doing: Doing, signal: u32, seq: u32) {
+        let mut inner = self.inner.lock();
+        if inner.place.node != from || seq <= inner.stop_seq {
+            return;
+        }
+        inner.stop_seq = seq;
+        inner.stop = (doing == Doing::Stopped).then_some(signal);
+        drop(inner);
+        self.wake.wake_all();
+    }
+
+    /// The guest reports what it has used.
+    pub fn guest_usage(&self, from: NodeId, usage: Usage) {
+        self.cpu_ns
+            .store(usage.utime_ns.saturating_add(usage.stime_ns), Relaxed);
+        self.rss_kib.store(usage.rss_kib, Relaxed);
+        let mut inner = self.inner.lock();
+        if inner.place.node == from {
+            inner.usage = Some(usage);
+            drop(inner);
+            self.wake.wake_all();
+        }
+    }
+
+    fn next(&self) -> Next {
+        let mut inner = self.inner.lock();
+        if let Some(exit) = inner.end.take() {
+            return Next::End(exit);
+        }
+        if let Some(arrival) = inner.arriving.take() {
+            return Next::Arrive(arrival);
+        }
+        if !inner.jobs.is_empty() {
+            if let Ok(job) = inner.jobs.remove(0) {
+                return Next::Job(job);
+            }
+        }
+        if let Some(signal) = inner.stop.take() {
+            return Next::Stop(signal);
+        }
+        match inner.usage.take() {
+            Some(usage) => Next::Usage(usage),
+            None => Next::Nothing,
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.end.is_some()
+            || inner.arriving.is_some()
+            || !inner.jobs.is_empty()
+            || inner.stop.is_some()
+            || inner.usage.is_some()
+    }
+
+    /// The life of a deputy: until the process ends or is itself again. Called in the deputy's own context, with the kinds having left.
+    pub fn live(self: &Arc<Self>, own: &Own, state: &Arc<State>) -> Outcome {
+        own.park_signals();
+        loop {
+            if own.fatal_signal_pending() {
+                self.end_guest();
+                self.forget(state);
+                // The signal does the rest.
+                return Outcome::Resume;
+            }
+            match self.next() {
+                Next::Job(mut job) => {
+                    job.run(own);
+                    own.clear_interrupt();
+                    continue;
+                }
+                Next::Arrive(arrival) => {
+                    own.clear_interrupt();
+                    if arrival::become_process(own, state, &arrival) {
+                        self.forget(state);
+                        return Outcome::Resume;
+                    }
+                    own.park_signals();
+                    continue;
+                }
+                Next::End(exit) => {
+                    self.forget(state);
+                    own.set_usage(&usage_of_exit(&exit));
+                    return Outcome::Exit(exit.status);
+                }
+                Next::Stop(signal) => {
+                    own.stop_by(signal);
+                    return self.leave_to_kernel(state);
+                }
+                Next::Usage(usage) => {
+                    own.set_usage(&usage_of_report(&usage));
+                    continue;
+                }
+                Next::Nothing => (),
+            }
+            if let Some(waiting) = own.take_signal() {
+                self.pass_on(own, &waiting);
+                continue;
+            }
+            own.clear_interrupt();
+            if own.signal_pending() {
+                // Not a signal: the freezer, a stop, or the like. The kernel knows what to do, outside of this.
+                own.block_signals();
+                return self.leave_to_kernel(state);
+            }
+            // Ends early for anything; nothing is lost by looking again.
+            let _ = self.wake.wait(Interrupt::Any, 3_600_000, || self.has_work());
+        }
+    }
+
+    /// Lets the kernel handle what is pending, and comes back here before user mode.
+    fn leave_to_kernel(self: &Arc<Self>, state: &Arc<State>) -> Outcome {
+        let again = Return {
+            deputy: self.clone(),
+            state: state.clone(),
+        };
+        if let Err(e) = boundary::post(&self.subject, state.module, Notify::Return, again) {
+            pr_warn!("deputy {} ends: {:?}\n", self.pid, e);
+            self.end_guest();
+            self.forget(state);
+            return Outcome::Exit(SIGKILL);
+        }
+        Outcome::Resume
+    }
+
+    fn forget(self: &Arc<Self>, state: &State) {
+        state.deputies.remove(self.pid, self);
+    }
+
+    /// Tells the guest to end: there is nothing left here to come home to.
+    pub fn end_guest(&self) {
+        if let Some(home) = banyan::this_node() {
+            let message = Orphan {
+                pid: self.pid,
+                home,
+                _pad: [0; 3],
+            };
+            link::tell(self.place().node, op::ORPHAN, &message);
+        }
+    }
+
+    /// Passes a signal on to the guest, wherever it is.
+    fn pass_on(&self, own: &Own, waiting: &Waiting) {
+        let seq = self.signals.fetch_add(1, Relaxed).wrapping_add(1);
+        let message = signal_message(self.pid, waiting, seq);
+        let begun = clock::monotonic_ms();
+        loop {
+            let place = self.place();
+            match link::request(place.node, op::SIGNAL, &message, link::ANSWER_MS) {
+                Ok(()) => return,
+                Err(failure) => {
+                    let waited = clock::monotonic_ms().saturating_sub(begun);
+                    let over = self.inner.lock().end.is_some();
+                    if over || waited > SIGNAL_PATIENCE_MS || own.fatal_signal_pending() {
+                        let error = failure.errno;
+                        pr_info!("signal {} for {} did not reach it: {:?}\n", waiting.signal, self.pid, error);
+                        return;
+                    }
+                    // It is on its way to another node, or back here.
+                    if self.inner.lock().arriving.is_some() {
+                        // It is taken along: the process finds it when it is itself again.
+                        let _ = own.queue_signal(waiting);
+                        return;
+                    }
+                    let _ = self.wake.wait(Interrupt::Killable, 50, || self.place().moves != place.moves);
+                }
+            }
+        }
+    }
+}
+
+/// A signal on its way to a guest.
+pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
+    // The kernel's form of it is shorter than that of user mode, which ends in zeros.
+    let mut siginfo = [0; SIGINFO_SIZE];
+    let info = waiting.info.unwrap_or_else(|| Waiting::plain_info(waiting.signal));
+    for (to, from) in siginfo.iter_mut().zip(info) {
+        *to = from;
+    }
+    Signal {
+        pid,
+        signal: waiting.signal,
+        seq,
+        group: waiting.shared.into(),
+        _pad: 0,
+        // Without information it is one of the kernel's own.
+        siginfo,
+    }
+}
+
+/// What the parent hears if the guest's node died.
+pub fn killed(pid: i32) -> GuestExit {
+    GuestExit {
+        pid,
+        status: SIGKILL,
+        utime_ns: 0,
+        stime_ns: 0,
+        maxrss_kib: 0,
+        minflt: 0,
+        majflt: 0,
+        nvcsw: 0,
+        nivcsw: 0,
+        inblock: 0,
+        oublock: 0,
+    }
+}
+
+fn usage_of_exit(exit: &GuestExit) -> usage::Usage {
+    usage::Usage {
+        utime_ns: exit.utime_ns,
+        stime_ns: exit.stime_ns,
+        maxrss_kib: exit.maxrss_kib,
+        minflt: exit.minflt,
+        majflt: exit.majflt,
+        nvcsw: exit.nvcsw,
+        nivcsw: exit.nivcsw,
+        inblock: exit.inblock,
+        oublock: exit.oublock,
+        ..Default::default()
+    }
+}
+
+fn usage_of_report(report: &Usage) -> usage::Usage {
+    usage::Usage {
+        utime_ns: report.utime_ns,
+        stime_ns: report.stime_ns,
+        minflt: report.minflt,
+        majflt: report.majflt,
+        ..Default::default()
+    }
+}
+
+/// The deputy again, after the kernel handled what was pending.
+struct Return {
+    deputy: Arc<Deputy>,
+    state: Arc<State>,
+}
+
+impl BoundaryWork for Return {
+    fn run(&mut self, own: &Own) -> Outcome {
+        self.deputy.live(own, &self.state)
+    }
+
+    fn abandoned(&mut self) {
+        self.deputy.end_guest();
+        self.deputy.forget(&self.state);
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guests: processes that run here and are homed at another node.
+//!
+//! One [`Guest`] for each, from its arrival to its end or its departure. One thread, the [`keeper`], reports to the homes what guests use
+//! and how they end, and lets arrivals that nobody claims go.
+
+use crate::{
+    link,
+    state::State, //
+};
+use banyan_wire::{
+    guest::{
+        Doing,
+        Freezing,
+        GuestExit,
+        GuestState,
+        Signal,
+        Usage, //
+    },
+    op,
+    NodeId, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
+    }, //
+};
+use kernel_ext::{
+    boundary::{
+        self,
+        BoundaryWork,
+        Notify,
+        Outcome, //
+    },
+    clock,
+    exit_watch::ExitWatch,
+    kthread::should_stop,
+    own::Own,
+    signals::Waiting,
+    subject::Subject,
+    wait::{
+        Interrupt,
+        WaitQueue, //
+    }, //
+};
+
+const SIGKILL: i32 = 9;
+const SIGSTOP: u32 = 19;
+/// SIGTSTP, SIGTTIN, SIGTTOU: whether their default action stops depends on the process group, which is at home.
+const TERMINAL_STOPS: [u32; 3] = [20, 21, 22];
+
+/// How often guests report what they use, milliseconds.
+const REPORT_MS: u32 = 1_000;
+
+/// How often the end of a guest is told to a home that does not answer: longer than it takes to find that the home is dead.
+const MAX_TRIES: u32 = 20;
+
+/// A process that runs here and is homed elsewhere.
+#[pin_data]
+pub struct Guest {
+    /// Its pid, the same everywhere.
+    pub pid: i32,
+    /// Its home.
+    pub home: NodeId,
+    /// The task.
+    pub subject: Subject,
+    /// Times that it has moved.
+    pub moves: u32,
+    /// When it came, milliseconds of `CLOCK_MONOTONIC`.
+    pub since_ms: u64,
+    watch: ExitWatch,
+    state_seq: Atomic<u32>,
+    /// The signal that it was stopped for, if it was not SIGSTOP.
+    stopped_by: Atomic<u32>,
+    frozen: Atomic<bool>,
+    /// How often its end could not be told.
+    tries: Atomic<u32>,
+    #[pin]
+    thaw: WaitQueue,
+}
+
+impl Guest {
+    /// Makes one for the current task, which has just become the process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ESRCH`.
+    pub fn new(own: &Own, home: NodeId, moves: u32, state: &State) -> Result<Arc<Self>> {
+        let subject = Subject::current();
+        let watch = ExitWatch::new(&subject, state.reaper.clone())?;
+        Arc::pin_init(
+            pin_init!(Self {
+                pid: own.pid(),
+                home,
+                subject,
+                moves,
+                since_ms: clock::monotonic_ms(),
+                watch,
+                state_seq: Atomic::new(moves.wrapping_shl(16)),
+                stopped_by: Atomic::new(0),
+                frozen: Atomic::new(false),
+                tries: Atomic::new(0),
+                thaw <- WaitQueue::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// A signal from the deputy.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is none, `ESRCH` if the guest has ended.
+    pub fn signal(&self, message: &Signal) -> Result {
+        let mut waiting = Waiting {
+            signal: message.signal,
+            shared: message.group != 0,
+            info: message.siginfo.first_chunk().copied(),
+        };
+        if TERMINAL_STOPS.contains(&message.signal) && self.subject.default_action_of(message.signal) {
+            // The home has decided that it stops: here its group has no parent in its session, so it would not.
+            self.stopped_by.store(message.signal, Relaxed);
+            waiting = Waiting {
+                signal: SIGSTOP,
+                shared: true,
+                info: None,
+            };
+        }
+        self.subject.send_info(&waiting)
+    }
+
+    /// What `waitid` said of it: it stopped, or goes on.
+    pub fn child_state(&self, doing: Doing, status: u32) {
+        let instead = self.stopped_by.xchg(0, Relaxed);
+        let signal = match (doing, status, instead) {
+            (Doing::Stopped, SIGSTOP, 0) => SIGSTOP,
+            (Doing::Stopped, SIGSTOP, instead) => instead,
+            (Doing::Stopped, other, _) => other,
+            _ => 0,
+        };
+        let message = GuestState {
+            pid: self.pid,
+            doing,
+            signal,
+            seq: self.state_seq.fetch_add(1, Relaxed).wrapping_add(1),
+        };
+        link::tell(self.home, op::GUEST_STATE, &message);
+    }
+
+    /// The deputy is frozen, or not any more.
+    pub fn freeze(self: &Arc<Self>, what: Freezing, state: &State) {
+        match what {
+            Freezing::Freeze => {
+                if !self.frozen.xchg(true, Full) {
+                    let work = Frozen(self.clone());
+                    if let Err(e) = boundary::post(&self.subject, state.module, Notify::Interrupt, work) {
+                        pr_debug!("guest {} not frozen: {:?}\n", self.pid, e);
+                    }
+                }
+            }
+            Freezing::Thaw => {
+                self.frozen.store(false, Release);
+                self.thaw.wake_all();
+            }
+        }
+    }
+
+    /// Ends it.
+    pub fn kill(&self) {
+        self.subject.kill(SIGKILL);
+    }
+
+    fn report(&self) {
+        let usage = self.subject.usage();
+        let message = Usage {
+            pid: self.pid,
+            _pad: 0,
+            utime_ns: usage.utime_ns,
+            stime_ns: usage.stime_ns,
+            rss_kib: usage.rss_kib,
+            vsize_kib: usage.vsize_kib,
+            minflt: usage.minflt,
+            majflt: usage.majflt,
+        };
+        link::tell(self.home, op::USAGE, &message);
+    }
+
+    /// Tells the home how it ended; says whether that need not be tried again.
+    fn report_end(&self, status: i32) -> bool {
+        let usage = self.subject.usage();
+        let message = GuestExit {
+            pid: self.pid,
+            status,
+            utime_ns: usage.utime_ns,
+            stime_ns: usage.stime_ns,
+            maxrss_kib: usage.maxrss_kib,
+            minflt: usage.minflt,
+            majflt: usage.majflt,
+            nvcsw: usage.nvcsw,
+            nivcsw: usage.nivcsw,
+            inblock: usage.inblock,
+            oublock: usage.oublock,
+        };
+        let told = link::request(self.home, op::GUEST_EXIT, &message, REPORT_MS).is_ok();
+        told || self.tries.fetch_add(1, Relaxed) >= MAX_TRIES
+    }
+}
+
+/// Holds a guest while its deputy is frozen.
+struct Frozen(Arc<Guest>);
+
+impl BoundaryWork for Frozen {
+    fn run(&mut self, _own: &Own) -> Outcome {
+        let guest = &self.0;
+        // Looks again now and then: a guest whose home has gone is killed, which ends the wait too.
+        while guest.frozen.load(Acquire) {
+            if guest
+                .thaw
+                .wait(Interrupt::Killable, 10_000, || !guest.frozen.load(Acquire))
+                == Err(EINTR)
+            {
+                break;
+            }
+        }
+        Outcome::Resume
+    }
+
+    fn abandoned(&mut self) {}
+}
+
+/// The thread that looks after guests and arrivals until it is stopped.
+pub fn keeper(state: Arc<State>) {
+    let mut next_report = clock::monotonic_ms();
+    while !should_stop() {
+        let now = clock::monotonic_ms();
+        let report = now >= next_report;
+        if report {
+            next_report = now.saturating_add(u64::from(REPORT_MS));
+        }
+        for guest in state.guests.snapshot().iter() {
+            match guest.subject.exit_status() {
+                Some(status) => {
+                    if guest.report_end(status) {
+                        state.guests.remove(guest.pid, guest);
+                    }
+                }
+                None if report => guest.report(),
+                None => (),
+            }
+        }
+        for arrival in state.arrivals.snapshot().iter() {
+            arrival.expire(&state);
+        }
+        let ended = || {
+            state
+                .guests
+                .snapshot()
+                .iter()
+                .any(|guest| guest.tries.load(Relaxed) == 0 && guest.subject.exit_status().is_some())
+        };
+        let left = next_report.saturating_sub(clock::monotonic_ms()).max(1);
+        // Woken by the end of a guest, by time, or to stop.
+        let _ = state
+            .reaper
+            .wait(Interrupt::Any, u32::try_from(left).unwrap_or(REPORT_MS), ended);
+    }
+}

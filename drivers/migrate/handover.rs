@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two-phase move, seen from the source: offer, accept, capture, send, restored, commit. The only place that knows the order.
+//!
+//! A [`Departure`] exists for each process on its way from this node. Until the commit is sent the process belongs to this node, and runs
+//! on here after any failure. After it was sent, the target's word decides, and if the answer is lost the target is asked until it says,
+//! or is dead: then the process is gone with it, as it would be had it run there for a while. So there are never two.
+//!
+//! ```text
+//!  this node                                   target
+//!  check ── OFFER ───────────────────────────▶ check, Offered
+//!        ◀─ accepted ─────────────────────────
+//!        ── bulk connection ─────────────────▶ Receiving: a child, or the deputy, takes it
+//!  capture ─ image ──────────────────────────▶ rebuild
+//!        ◀─ RESTORED ───────────────────────── Restored
+//!        ── COMMIT ──────────────────────────▶ Committed: it runs there
+//!        ◀─ Committed ────────────────────────
+//!  deputy, or gone
+//! ```
+//!
+//! Lock order: `Departure::inner` is innermost; it is never held across a wait or a call to another node.
+
+use crate::{
+    capture::{
+        Capture,
+        Journey, //
+    },
+    deputy::{
+        self,
+        Deputy,
+        Place, //
+    },
+    kinds::KINDS,
+    link,
+    reasons::Reasons,
+    state::State, //
+};
+use banyan::{
+    BulkSocket,
+    Failure, //
+};
+use banyan_wire::{
+    migrate::{
+        MigrateReply,
+        MigrationId,
+        MigrationState,
+        MigrationStep,
+        Offer,
+        OfferReply,
+        Phase,
+        OFFER_HOMEWARD,
+        OFFER_ONWARD, //
+    },
+    op,
+    NodeId,
+    Reason, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::Msecs, //
+};
+use kernel_ext::{
+    boundary::{
+        self,
+        BoundaryWork,
+        Notify,
+        Outcome, //
+    },
+    clock,
+    machine,
+    own::Own,
+    subject::Subject,
+    wait::{
+        self,
+        Interrupt,
+        WaitQueue, //
+    }, //
+};
+
+/// Longest wait for the process to come to the border, milliseconds.
+const BORDER_MS: Msecs = 5_000;
+/// Longest wait for the target to have restored what it was sent, milliseconds.
+const RESTORE_MS: Msecs = 30_000;
+/// Longest wait of whoever asked for the move, milliseconds; the move itself goes on.
+const WHOLE_MS: Msecs = 600_000;
+/// Pause between two questions for the fate of a move, milliseconds.
+const ASK_AGAIN_MS: Msecs = 200;
+
+/// What the target has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Restored,
+    Aborted(Reason),
+}
+
+struct Inner {
+    /// The task is at the border and works on it.
+    begun: bool,
+    /// Given up before the task came to the border.
+    cancelled: bool,
+    said: Said,
+    /// The target is gone.
+    target_down: bool,
+    result: Option<MigrateReply>,
+}
+
+/// A process on its way from this node.
+#[pin_data]
+pub struct Departure {
+    /// Who moves, from where to where.
+    pub journey: Journey,
+    begun_ns: u64,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    changed: WaitQueue,
+}
+
+/// A failed move for whoever asked for it.
+pub fn refused(reason: Reason, node: Option<NodeId>) -> MigrateReply {
+    MigrateReply {
+        freeze_us: 0,
+        total_us: 0,
+        bytes: 0,
+        reason: reason.code(),
+        node,
+        _pad: 0,
+        errno: 0,
+    }
+}
+
+/// Every reason why this process cannot move to `target` now, as far as this node knows.
+pub fn check(subject: &Subject, target: Option<NodeId>, reasons: &mut Reasons) {
+    for kind in KINDS {
+        (kind.check)(subject, reasons);
+    }
+    if let Some(target) = target {
+        if Some(target) == banyan::this_node() {
+            reasons.push(Reason::AlreadyThere, u32::from(target.get()));
+        } else if !banyan::is_member(target) {
+            reasons.push(Reason::NodeDown, u32::from(target.get()));
+        }
+    }
+}
+
+/// Moves a process of this node to `target`. Returns when it runs there or will not.
+pub fn depart(state: &Arc<State>, subject: &Subject, target: NodeId) -> MigrateReply {
+    let Some(here) = banyan::this_node() else {
+        return refused(Reason::NotJoined, None);
+    };
+    let mut reasons = Reasons::new();
+    check(subject, Some(target), &mut reasons);
+    if let Some(reason) = reasons.first() {
+        return refused(reason, Some(here));
+    }
+    match begin(state, subject, here, target) {
+        Ok(departure) => departure.outcome(state),
+        Err(reason) => refused(reason, Some(here)),
+    }
+}
+
+/// Offers the process and posts the work; what follows happens in the process's own context.
+fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) -> Result<Arc<Departure>, Reason> {
+    let pid = subject.pid();
+    let guest = state.guests.get(pid);
+    let home = guest.as_ref().map_or(here, |guest| guest.home);
+    let sequence = state.next_move();
+    let journey = Journey {
+        migration: MigrationId::new(here, sequence),
+        pid,
+        home,
+        source: here,
+        target,
+        moves: guest.as_ref().map_or(1, |guest| guest.moves.saturating_add(1)),
+    };
+    let departure = Arc::pin_init(
+        pin_init!(Departure {
+            journey,
+            begun_ns: clock::monotonic_ns(),
+            inner <- new_mutex!(Inner {
+                begun: false,
+                cancelled: false,
+                said: Said::Nothing,
+                target_down: false,
+                result: None,
+            }),
+            changed <- WaitQueue::new(),
+        }),
+        GFP_KERNEL,
+    )
+    .map_err(|_| Reason::NoMemory)?;
+    state
+        .departures
+        .insert(pid, departure.clone())
+        .map_err(|e| if e == EEXIST { Reason::Busy } else { Reason::NoMemory })?;
+    let posted = offer(subject, &journey, guest.is_some())
+        .and_then(|()| {
+            banyan::open_bulk(target, journey.migration.get(), link::ANSWER_MS).map_err(|_| Reason::Transport)
+        })
+        .and_then(|socket| {
+            let leaving = Leaving {
+                departure: departure.clone(),
+                state: state.clone(),
+                socket: Some(socket),
+            };
+            boundary::post(subject, state.module, Notify::Interrupt, leaving).map_err(|_| Reason::Exiting)
+        });
+    if let Err(reason) = posted {
+        departure.tell_aborted(reason);
+        state.departures.remove(pid, &departure);
+        return Err(reason);
+    }
+    Ok(departure)
+}
+
+fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reason> {
+    let usage = subject.usage();
+    let mut flags = 0;
+    if journey.target == journey.home {
+        flags |= OFFER_HOMEWARD;
+    }
+    if onward {
+        flags |= OFFER_ONWARD;
+    }
+    let offer = Offer {
+        migration: journey.migration,
+        pid: journey.pid,
+        home: journey.home,
+        source: journey.source,
+        flags,
+        bytes: usage.rss_kib.saturating_mul(1024),
+        pages: usage.rss_kib / 4,
+        xfeatures: machine::xfeatures(),
+        abi: banyan_wire::handshake::abi_hash(&machine::kernel_release()),
+        xsave_size: machine::xsave_size(),
+        mappings: 0,
+        descriptors: 0,
+        image_version: banyan_wire::image::IMAGE_VERSION,
+        _pad: 0,
+        cpu: machine::cpu_capabilities().map_err(|_| Reason::Internal)?,
+    };
+    let reply: OfferReply =
+        link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS).map_err(|_| Reason::Transport)?;
+    match Reason::from_code(reply.reason) {
+        _ if reply.migration != journey.migration => Err(Reason::Internal),
+        None if reply.reason == 0 => Ok(()),
+        None => Err(Reason::TargetRefused),
+        Some(reason) => Err(reason),
+    }
+}
+
+impl Departure {
+    /// Waits for the end of the move, or for a fatal signal, whatever comes first.
+    fn outcome(self: &Arc<Self>, state: &State) -> MigrateReply {
+        let here = Some(self.journey.source);
+        let _ = self
+            .changed
+            .wait(Interrupt::Killable, BORDER_MS, || {
+                let inner = self.inner.lock();
+                inner.begun || inner.result.is_some()
+            });
+        {
+            let mut inner = self.inner.lock();
+            if !inner.begun && inner.result.is_none() {
+                // In a system call that cannot be interrupted, or stopped. The work is still posted, and will find this.
+                inner.cancelled = true;
+                drop(inner);
+                self.tell_aborted(Reason::InKernel);
+                state.departures.remove(self.journey.pid, self);
+                return refused(Reason::InKernel, here);
+            }
+        }
+        let ended = || self.inner.lock().result.is_some();
+        let _ = self.changed.wait(Interrupt::Killable, WHOLE_MS, ended);
+        let result = self.inner.lock().result;
+        result.unwrap_or_else(|| refused(Reason::Interrupted, here))
+    }
+
+    /// The target has said something about the move `migration`.
+    pub fn heard(&self, from: NodeId, migration: MigrationId, aborted: Option<Reason>) {
+        if from != self.journey.target || migration != self.journey.migration {
+            return;
+        }
+        {
+            let mut inner = self.inner.lock();
+            inner.said = match (inner.said, aborted) {
+                (said @ Said::Aborted(_), _) => said,
+                (_, Some(reason)) => Said::Aborted(reason),
+                (_, None) => Said::Restored,
+            };
+        }
+        self.changed.wake_all();
+    }
+
+    /// A node is gone.
+    pub fn node_down(&self, node: NodeId) {
+        if node == self.journey.target {
+            self.inner.lock().target_down = true;
+            self.changed.wake_all();
+        }
+    }
+
+    fn step(&self, reason: u16) -> MigrationStep {
+        MigrationStep {
+            migration: self.journey.migration,
+            pid: self.journey.pid,
+            reason,
+            _pad: 0,
+        }
+    }
+
+    fn tell_aborted(&self, reason: Reason) {
+        link::tell(self.journey.target, op::ABORT, &self.step(reason.code()));
+    }
+
+    /// Waits until the target has restored the process.
+    fn await_restored(&self) -> Result<(), Reason> {
+        let decided = || {
+            let inner = self.inner.lock();
+            inner.target_down || inner.said != Said::Nothing
+        };
+        let waited = self.changed.wait(Interrupt::Killable, RESTORE_MS, decided);
+        let inner = self.inner.lock();
+        match (inner.said, inner.target_down) {
+            (Said::Aborted(reason), _) => Err(reason),
+            (_, true) => Err(Reason::NodeDown),
+            (Said::Restored, _) => Ok(()),
+            (Said::Nothing, _) if waited == Err(EINTR) => Err(Reason::Killed),
+            (Said::Nothing, _) => Err(Reason::TimedOut),
+        }
+    }
+
+    /// Commits. Whatever happens, the answer is the truth.
+    fn commit(&self, own: &Own) -> Fate {
+        let mut question = op::COMMIT;
+        loop {
+            let answer: Result<MigrationState, Failure> =
+                link::ask(self.journey.target, question, &self.step(0), link::ANSWER_MS);
+            if let Ok(answer) = answer {
+                match answer.phase {
+                    _ if answer.migration != self.journey.migration => (),
+                    Phase::Committed => return Fate::Gone,
+                    Phase::Aborted => return Fate::Stays(Reason::from_code(answer.reason).unwrap_or(Reason::TargetFailed)),
+                    // It has not heard the commit: say it again.
+                    Phase::Restored => {
+                        question = op::COMMIT;
+                        continue;
+                    }
+                    // It has forgotten: then it has not committed, for that it remembers long enough.
+                    _ => return Fate::Stays(Reason::TargetFailed),
+                }
+            }
+            question = op::QUERY;
+            if self.inner.lock().target_down {
+                return Fate::Lost;
+            }
+            if own.fatal_signal_pending() {
+                return Fate::Killed;
+            }
+            let _ = wait::sleep(Interrupt::Killable, ASK_AGAIN_MS);
+        }
+    }
+
+    fn end(self: &Arc<Self>, state: &State, result: MigrateReply) {
+        self.inner.lock().result = Some(result);
+        state.departures.remove(self.journey.pid, self);
+        self.changed.wake_all();
+    }
+}
+
+/// What became of a process after the commit was sent.
+enum Fate {
+    /// It runs at the target.
+    Gone,
+    /// It belongs here.
+    Stays(Reason),
+    /// The target died with or without it.
+    Lost,
+    /// It was killed here before the target answered; whatever runs there must end.
+    Killed,
+}
+
+/// The work of a process that leaves, in its own context.
+struct Leaving {
+    departure: Arc<Departure>,
+    state: Arc<State>,
+    socket: Option<BulkSocket>,
+}
+
+impl BoundaryWork for Leaving {
+    fn run(&mut self, own: &Own) -> Outcome {
+        let frozen_ns = clock::monotonic_ns();
+        {
+            let mut inner = self.departure.inner.lock();
+            if inner.cancelled {
+                return Outcome::Resume;
+            }
+            inner.begun = true;
+        }
+        self.departure.changed.wake_all();
+        let journey = self.departure.journey;
+        let home = journey.home == journey.source;
+
+        // What is needed after the commit is made before it.
+        let deputy = match self.prepare(own, home) {
+            Ok(deputy) => deputy,
+            Err(_) => return self.stay(Reason::NoMemory),
+        };
+        let mut capture = match self
+            .socket
+            .take()
+            .ok_or(EINVAL)
+            .and_then(|socket| Capture::new(journey, socket))
+        {
+            Ok(capture) => capture,
+            Err(_) => {
+                self.forget(&deputy);
+                return self.stay(Reason::NoMemory);
+            }
+        };
+        let restored = capture_all(own, &mut capture).and_then(|()| self.departure.await_restored());
+        let fate = match restored {
+            Ok(()) => self.departure.commit(own),
+            Err(reason) => Fate::Stays(reason),
+        };
+        match fate {
+            Fate::Stays(reason) => {
+                for kind in KINDS {
+                    (kind.undo)(own, &mut capture);
+                }
+                self.forget(&deputy);
+                return self.stay(reason);
+            }
+            Fate::Killed => {
+                self.forget(&deputy);
+                self.departure.tell_aborted(Reason::Killed);
+                if let Some(deputy) = deputy {
+                    deputy.end_guest();
+                }
+                self.departure
+                    .end(&self.state, refused(Reason::Killed, None));
+                return Outcome::Resume;
+            }
+            Fate::Gone | Fate::Lost => (),
+        }
+        let now = clock::monotonic_ns();
+        let bytes = capture.bytes();
+        for kind in KINDS {
+            (kind.leave)(own, &mut capture);
+        }
+        drop(capture);
+        let lost = matches!(fate, Fate::Lost);
+        let result = MigrateReply {
+            freeze_us: now.saturating_sub(frozen_ns) / 1000,
+            total_us: now.saturating_sub(self.departure.begun_ns) / 1000,
+            bytes,
+            reason: if lost { Reason::NodeDown.code() } else { 0 },
+            node: (!lost).then_some(journey.target),
+            _pad: 0,
+            errno: 0,
+        };
+        match deputy {
+            Some(deputy) => {
+                if lost {
+                    deputy.node_down(journey.target);
+                }
+                self.departure.end(&self.state, result);
+                deputy.live(own, &self.state)
+            }
+            None => {
+                self.depart_for_good(own, lost);
+                self.departure.end(&self.state, result);
+                Outcome::Exit(0)
+            }
+        }
+    }
+
+    fn abandoned(&mut self) {
+        self.departure.tell_aborted(Reason::Exiting);
+        self.departure
+            .end(&self.state, refused(Reason::Exiting, None));
+    }
+}
+
+impl Leaving {
+    /// Makes the deputy, if this is the home, and lets those find it who will ask for it.
+    fn prepare(&self, own: &Own, home: bool) -> Result<Option<Arc<Deputy>>> {
+        if !home {
+            return Ok(None);
+        }
+        let journey = &self.departure.journey;
+        let deputy = Deputy::new(
+            own,
+            Place {
+                node: journey.target,
+                moves: journey.moves,
+            },
+        )?;
+        self.state.deputies.insert(journey.pid, deputy.clone())?;
+        Ok(Some(deputy))
+    }
+
+    fn forget(&self, deputy: &Option<Arc<Deputy>>) {
+        if let Some(deputy) = deputy {
+            self.state.deputies.remove(deputy.pid, deputy);
+        }
+    }
+
+    /// It stays here and runs on.
+    fn stay(&self, reason: Reason) -> Outcome {
+        let journey = &self.departure.journey;
+        pr_info!("{} stays at node {}: {}\n", journey.pid, journey.source.get(), reason.text());
+        self.departure.tell_aborted(reason);
+        self.departure
+            .end(&self.state, refused(reason, Some(journey.source)));
+        Outcome::Resume
+    }
+
+    /// A guest has gone on to another node: this task is only a shell, and ends without anybody being told. What was sent to it
+    /// meanwhile is sent after it.
+    fn depart_for_good(&self, own: &Own, lost: bool) {
+        let journey = &self.departure.journey;
+        if let Some(guest) = self.state.guests.get(journey.pid) {
+            self.state.guests.remove(journey.pid, &guest);
+        }
+        if lost {
+            let _ = link::request(
+                journey.home,
+                op::GUEST_EXIT,
+                &deputy::killed(journey.pid),
+                link::ANSWER_MS,
+            );
+            return;
+        }
+        own.park_signals();
+        while let Some(waiting) = own.take_signal() {
+            let message = deputy::signal_message(journey.pid, &waiting, 0);
+            if link::request(journey.target, op::SIGNAL, &message, link::ANSWER_MS).is_err() {
+                pr_info!("signal {} for {} was lost on the way\n", waiting.signal, journey.pid);
+            }
+        }
+    }
+}
+
+/// Captures all kinds and ends the image.
+fn capture_all(own: &Own, capture: &mut Capture) -> Result<(), Reason> {
+    let captured = KINDS
+        .iter()
+        .try_for_each(|kind| {
+            (kind.capture)(own, capture)
+                .inspect_err(|e| pr_info!("{} of {} not captured: {:?}\n", kind.name, own.pid(), e))
+        })
+        .and_then(|()| capture.end());
+    captured.map_err(|error| match error {
+        _ if own.fatal_signal_pending() => Reason::Killed,
+        e if e == ECONNRESET || e == EPIPE => Reason::Transport,
+        e if e == ETIMEDOUT => Reason::TimedOut,
+        e if e == ENOMEM => Reason::NoMemory,
+        e if e == EBUSY => Reason::Changed,
+        _ => Reason::CaptureFailed,
+    })
+}

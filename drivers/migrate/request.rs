@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests about a process, wherever it is: move it, explain why it cannot, find it. From the device of this node or from another node.
+//!
+//! A process is found here (as itself or as a guest), by its deputy here, or through its home, which its pid names.
+
+use crate::{
+    handover,
+    link,
+    reasons::Reasons,
+    state::State, //
+};
+use banyan::Failure;
+use banyan_wire::{
+    ids,
+    migrate::{
+        ExplainReply,
+        ExplainRequest,
+        Locate,
+        Located,
+        MigrateReply,
+        MigrateRequest,
+        REQUEST_PRIVILEGED, //
+    },
+    op,
+    uapi::{
+        proc_state,
+        ReasonRecord, //
+    },
+    NodeId,
+    Reason,
+    Wire, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Msecs, //
+};
+use kernel_ext::subject::Subject;
+
+/// Most times that a request is passed on.
+const MAX_HOPS: u8 = 4;
+/// Longest wait for a move at another node, milliseconds.
+const MOVE_MS: Msecs = 600_000;
+
+/// Where a process is, for a request.
+enum Found {
+    /// It runs on this node.
+    Here(Subject),
+    /// That node knows more.
+    There(NodeId),
+    Nowhere,
+}
+
+fn find(state: &State, pid: i32) -> Found {
+    if let Some(deputy) = state.deputies.get(pid) {
+        return Found::There(deputy.place().node);
+    }
+    if let Some(guest) = state.guests.get(pid) {
+        return Found::Here(guest.subject.clone());
+    }
+    if let Some(subject) = Subject::find(pid) {
+        return Found::Here(subject);
+    }
+    match ids::home_of(pid) {
+        Some(home) if Some(home) != banyan::this_node() => Found::There(home),
+        _ => Found::Nowhere,
+    }
+}
+
+/// Whether the caller may move it: root, or the user whose process it is.
+fn permitted(subject: &Subject, uid: u32, flags: u16) -> bool {
+    flags & REQUEST_PRIVILEGED != 0 || subject.belongs_to(uid)
+}
+
+/// Moves a process. Returns when it is done.
+pub fn migrate(state: &Arc<State>, wanted: &MigrateRequest) -> MigrateReply {
+    match find(state, wanted.pid) {
+        Found::Here(subject) => {
+            if !permitted(&subject, wanted.uid, wanted.flags) {
+                return handover::refused(Reason::NotPermitted, banyan::this_node());
+            }
+            handover::depart(state, &subject, wanted.node)
+        }
+        Found::There(node) if wanted.hops < MAX_HOPS => {
+            let passed_on = MigrateRequest {
+                hops: wanted.hops.saturating_add(1),
+                ..*wanted
+            };
+            link::ask(node, op::MIGRATE, &passed_on, MOVE_MS).unwrap_or_else(|failure: Failure| {
+                let reason = Reason::from_code(failure.reason).unwrap_or(match failure.errno {
+                    e if e == EINTR => Reason::Interrupted,
+                    e if e == ETIMEDOUT => Reason::TimedOut,
+                    e if e == EHOSTUNREACH => Reason::NodeDown,
+                    _ => Reason::Transport,
+                });
+                handover::refused(reason, None)
+            })
+        }
+        _ => handover::refused(Reason::NoSuchProcess, None),
+    }
+}
+
+fn record(reason: Reason, about: u32) -> ReasonRecord {
+    ReasonRecord {
+        code: reason.code(),
+        _pad: 0,
+        a: about,
+        text: [0; 120],
+    }
+}
+
+/// Every reason why a process cannot move: encoded [`ReasonRecord`]s.
+///
+/// # Errors
+///
+/// `ESRCH`, `EPERM`, and those of asking another node.
+pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>, Failure> {
+    match find(state, wanted.pid) {
+        Found::Here(subject) => {
+            if !permitted(&subject, wanted.uid, wanted.flags) {
+                return Err(EPERM.into());
+            }
+            let mut reasons = Reasons::new();
+            handover::check(&subject, wanted.node, &mut reasons);
+            let mut out = KVVec::new();
+            for (reason, about) in reasons.iter().take(ExplainReply::MAX) {
+                let mut bytes = [0; ReasonRecord::SIZE];
+                record(reason, about).encode(&mut bytes).map_err(|_| EMSGSIZE)?;
+                out.extend_from_slice(&bytes, GFP_KERNEL)?;
+            }
+            Ok(out)
+        }
+        Found::There(node) if wanted.hops < MAX_HOPS => {
+            let passed_on = ExplainRequest {
+                hops: wanted.hops.saturating_add(1),
+                ..*wanted
+            };
+            let mut bytes = [0; ExplainRequest::SIZE];
+            passed_on.encode(&mut bytes).map_err(|_| EMSGSIZE)?;
+            banyan::call(node, op::EXPLAIN, &bytes, link::ANSWER_MS)
+        }
+        _ => Err(ESRCH.into()),
+    }
+}
+
+/// Where a process is, as far as this node knows.
+pub fn locate_here(state: &State, pid: i32) -> Located {
+    let here = banyan::this_node();
+    let mut located = Located {
+        pid,
+        state: proc_state::HOME,
+        moves: 0,
+        home: here,
+        node: None,
+        _pad: 0,
+    };
+    if let Some(deputy) = state.deputies.get(pid) {
+        let place = deputy.place();
+        located.state = proc_state::AWAY;
+        located.moves = place.moves;
+        located.node = Some(place.node);
+    } else if let Some(guest) = state.guests.get(pid) {
+        located.state = proc_state::GUEST;
+        located.moves = guest.moves;
+        located.home = Some(guest.home);
+        located.node = here;
+    } else if Subject::find(pid).is_some() {
+        located.node = here;
+    }
+    if state.departures.get(pid).is_some() {
+        located.state = proc_state::LEAVING;
+    }
+    located
+}
+
+/// Where a process is.
+///
+/// # Errors
+///
+/// `ESRCH`, and those of asking its home.
+pub fn locate(state: &State, pid: i32) -> Result<Located> {
+    let located = locate_here(state, pid);
+    if located.node.is_some() {
+        return Ok(located);
+    }
+    match ids::home_of(pid) {
+        Some(home) if Some(home) != banyan::this_node() => {
+            let located: Located = link::ask(home, op::LOCATE, &Locate { pid, _pad: 0 }, link::ANSWER_MS)?;
+            located.node.ok_or(ESRCH)?;
+            Ok(located)
+        }
+        _ => Err(ESRCH),
+    }
+}

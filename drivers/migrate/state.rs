@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What this node knows of processes that are away, here as guests, or on their way. One, from the module's load to its unload.
+
+use crate::{
+    arrival::Arrival,
+    deputy::Deputy,
+    guest::Guest,
+    handover::Departure,
+    table::Table, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use kernel_ext::{
+    global::Global,
+    kthread::ThreadGroup,
+    wait::WaitQueue, //
+};
+
+/// Most moves and other errands that this node does for others at the same time.
+const MAX_ERRANDS: usize = 256;
+
+static STATE: Global<State> = Global::new();
+
+/// All of it.
+#[pin_data]
+pub struct State {
+    /// The module, for those who keep it loaded.
+    pub module: &'static ThisModule,
+    /// Processes homed here that run elsewhere, by pid.
+    #[pin]
+    pub deputies: Table<i32, Deputy>,
+    /// Processes that run here and are homed elsewhere, by pid.
+    #[pin]
+    pub guests: Table<i32, Guest>,
+    /// Processes on their way to here, by the number of the move.
+    #[pin]
+    pub arrivals: Table<u64, Arrival>,
+    /// Processes on their way from here, by pid.
+    #[pin]
+    pub departures: Table<i32, Departure>,
+    /// Arrivals that wait for a child to be made for them.
+    #[pin]
+    pub unserved: Mutex<KVec<Arc<Arrival>>>,
+    /// Woken when `unserved` has grown or the module goes.
+    #[pin]
+    pub serve: WaitQueue,
+    /// Threads that wait in `SERVE_WAIT` now.
+    pub servers: Atomic<u32>,
+    /// Woken when a guest has ended.
+    pub reaper: Arc<WaitQueue>,
+    /// Threads for what may not be done on the transport's own.
+    #[pin]
+    pub errands: ThreadGroup,
+    /// The module goes.
+    pub stopping: Atomic<bool>,
+    /// No guests are taken.
+    pub keep_out: Atomic<bool>,
+    sequence: Atomic<u64>,
+}
+
+impl State {
+    /// Makes it and lets [`get`] find it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn start(module: &'static ThisModule) -> Result<Arc<Self>> {
+        let reaper = Arc::pin_init(WaitQueue::new(), GFP_KERNEL)?;
+        let state = Arc::pin_init(
+            pin_init!(Self {
+                module,
+                deputies <- Table::new(),
+                guests <- Table::new(),
+                arrivals <- Table::new(),
+                departures <- Table::new(),
+                unserved <- new_mutex!(KVec::new()),
+                serve <- WaitQueue::new(),
+                servers: Atomic::new(0),
+                reaper,
+                errands <- ThreadGroup::new(MAX_ERRANDS),
+                stopping: Atomic::new(false),
+                keep_out: Atomic::new(false),
+                // Not the same after the module was loaded again: an old move is never taken for a new one.
+                sequence: Atomic::new(kernel_ext::clock::realtime_ns() >> 10),
+            }),
+            GFP_KERNEL,
+        )?;
+        STATE.set(state.clone());
+        Ok(state)
+    }
+
+    /// Hides it.
+    pub fn stop() {
+        drop(STATE.take());
+    }
+
+    /// The next number for a move.
+    pub fn next_move(&self) -> u64 {
+        self.sequence.fetch_add(1, Relaxed)
+    }
+}
+
+/// The state of this node.
+///
+/// # Errors
+///
+/// `ENODEV` if the module goes.
+pub fn get() -> Result<Arc<State>> {
+    STATE.get().ok_or(ENODEV)
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A parked task: being interrupted without a signal, and standing for one that runs elsewhere. */
+#ifndef BANYAN_DEPUTY_H
+#define BANYAN_DEPUTY_H
+
+#include <linux/types.h>
+
+struct task_struct;
+
+/* Makes the task leave an interruptible wait, now or at its next one, until it calls the second. */
+void banyan_set_notify_signal(struct task_struct *task);
+void banyan_clear_notify_signal(void);
+
+/* What a process has used, as wait tells it. */
+struct banyan_usage {
+	u64 utime_ns;
+	u64 stime_ns;
+	u64 maxrss_kib;
+	u64 rss_kib;
+	u64 vsize_kib;
+	u64 minflt;
+	u64 majflt;
+	u64 nvcsw;
+	u64 nivcsw;
+	u64 inblock;
+	u64 oublock;
+};
+
+/* Reads the usage of a process with one thread, living or ended. */
+void banyan_usage_of(struct task_struct *task, struct banyan_usage *usage);
+
+/* Makes the current task, which has one thread, appear to have used this and no more. Figures do not fall. */
+void banyan_set_usage(const struct banyan_usage *usage);
+
+#endif
