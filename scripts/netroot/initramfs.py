@@ -11,6 +11,7 @@ import fnmatch
 import gzip
 import lzma
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -85,6 +86,44 @@ def closure(tree: Path, wanted: list[str]) -> dict[str, list[str]]:
 def _read_module(path: Path) -> bytes:
     data = path.read_bytes()
     return lzma.decompress(data) if path.suffix == ".xz" else data
+
+
+def _thin(elf: bytes, target: Path) -> None:
+    """A module with holes in place of all that depmod does not look at."""
+    (table,) = struct.unpack_from("<Q", elf, 40)
+    size, count, names_index = struct.unpack_from("<HHH", elf, 58)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", elf, table + i * size) for i in range(count)]
+    names_at = headers[names_index][4]
+    with open(target, "wb") as out:
+        out.truncate(len(elf))
+        out.write(elf[:64])
+        for name, kind, _, _, offset, length, *_ in headers:
+            text = elf[names_at + name:elf.index(b"\0", names_at + name)]
+            if kind != NOBITS and text.startswith(KEPT_SECTIONS):
+                out.seek(offset)
+                out.write(elf[offset:offset + length])
+        out.seek(table)
+        out.write(elf[table:table + count * size])
+
+
+KEPT_SECTIONS = (b".modinfo", b".symtab", b".strtab", b".shstrtab", b"__ksymtab", b"__kcrctab",
+                 b"__versions")
+NOBITS = 8
+
+
+def thin_tree(tree: Path, target: Path) -> None:
+    """Copies lib/modules/RELEASE so that depmod makes the same of it, in a tenth of the
+    time: modules not compressed, and sparse. They keep their names, '.xz' included, for
+    depmod goes by a file's contents and writes its name down."""
+    for path in tree.rglob("*"):
+        if not path.is_file():
+            continue
+        copy = target / path.relative_to(tree)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if ".ko" in path.name:
+            _thin(_read_module(path), copy)
+        else:
+            shutil.copyfile(path, copy)
 
 
 def _compress(data: bytes, target: Path) -> None:

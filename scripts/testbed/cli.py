@@ -64,8 +64,8 @@ def say(text: str) -> None:
 
 
 def command_up(cluster: Cluster, args: argparse.Namespace) -> int:
-    if not 1 <= args.nodes <= 100:
-        raise ClusterError("between 1 and 100 nodes")
+    if not 0 <= args.nodes <= 100:
+        raise ClusterError("between 0 (the head alone) and 100 nodes")
     models = {}
     for entry in args.cpu_model:
         node, _, model = entry.partition("=")

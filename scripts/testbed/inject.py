@@ -5,8 +5,8 @@ The cached root image is the same for all clusters. On top of it, at each `up`, 
 Banyan's modules and tool as they are built at that moment, the cluster's key, SSH
 keys and the boot configuration. `push` sends the module part to a running cluster.
 
-Files to install come from build/root/ (a tree as `make install DESTDIR=` leaves it),
-and, while a file is not there, from where the build leaves it.
+Files to install come from where the build leaves them, and from build/root/ (a tree as
+`make install DESTDIR=build/root` leaves it), which wins.
 """
 
 import gzip
@@ -88,17 +88,19 @@ def build_products() -> dict[str, Path]:
     repo, release = paths.REPO, paths.kernel_release()
     found: dict[str, Path] = {}
     updates = f"usr/lib/modules/{release}/updates/banyan"
-    for place in (repo, repo / "build/kbuild", repo / "build/modules"):
+    for place in (repo / "build/kbuild", repo / "build/modules"):
         for module in sorted(place.glob("*.ko")):
             found[f"{updates}/{module.name}"] = module
-    for place in ("target/release/banyanctl", "build/banyanctl",
-                  "build/target/release/banyanctl", "userspace/target/release/banyanctl"):
-        if (repo / place).exists():
-            found["usr/sbin/banyanctl"] = repo / place
-    for unit in sorted((repo / "userspace").rglob("banyan*.service")):
-        found[f"usr/lib/systemd/system/{unit.name}"] = unit
-    for conf in sorted((repo / "userspace").rglob("modprobe.d/*.conf")):
-        found[f"usr/lib/modprobe.d/{conf.name}"] = conf
+    packaging = repo / "userspace/packaging"
+    for source, target in (("systemd/*.service", "usr/lib/systemd/system"),
+                           ("modprobe.d/*.conf", "usr/lib/modprobe.d"),
+                           ("udev/*.rules", "usr/lib/udev/rules.d"),
+                           ("banyan.conf", "etc/banyan")):
+        for path in sorted(packaging.glob(source)):
+            found[f"{target}/{path.name}"] = path
+    if (repo / "build/banyanctl").exists():
+        found["usr/bin/banyanctl"] = repo / "build/banyanctl"
+        found["usr/sbin/banyanctl"] = repo / "build/banyanctl"
     installed = repo / "build/root"
     if installed.is_dir():
         for path in sorted(installed.rglob("*")):
@@ -136,7 +138,7 @@ def depmod(image: Path, products: dict[str, Path]) -> dict[str, bytes]:
                 ("modules.order", "modules.builtin", "modules.builtin.modinfo")}
 
 
-def add_products(tar: Tar, image: Path, prefix: str) -> list[str]:
+def add_products(tar: Tar, image: Path, prefix: str, enable: bool = True) -> list[str]:
     """Modules, tool and units; returns the names of the modules."""
     products = build_products()
     for name, path in products.items():
@@ -144,7 +146,7 @@ def add_products(tar: Tar, image: Path, prefix: str) -> list[str]:
     for name, data in depmod(image, products).items():
         tar.data(f"{prefix}{name}", data)
     unit = "usr/lib/systemd/system/banyan.service"
-    if unit in products:
+    if enable and {unit, "usr/bin/banyanctl"} <= products.keys():
         # Enabled by a link, as `systemctl enable` would.
         info = tarfile.TarInfo(f"{prefix}etc/systemd/system/multi-user.target.wants/banyan.service")
         info.type, info.linkname = tarfile.SYMTYPE, "/" + unit
@@ -156,10 +158,13 @@ def boot_script(cluster: str, nodes: int, extra: str) -> str:
     """What iPXE runs, on real machines too."""
     last = f"-{nodes}" if nodes > 1 else ""
     arguments = [
-        f"nfsroot={HEAD}:/srv/banyan,port=2049,mountport=20048,mountproto=tcp,actimeo=30",
+        f"nfsroot={HEAD}:/srv/banyan,port=2049,mountport=20048,mountproto=tcp,"
+        "nocto,noatime,actimeo=30",
         "ip=${ip}::${gateway}:${netmask}:${hostname}", "BOOTIF=01-${mac:hexhyp}",
         "console=tty0", "console=ttyS0,115200", "loglevel=5",
-        "net.ifnames=0", "systemd.show_status=0", "rd.udev.log_level=3",
+        "net.ifnames=0", "systemd.show_status=0",
+        # An emulated machine has few devices, all of them known: what saves time here.
+        "banyan.coldplug=0", "systemd.getty_auto=0", "lsm=landlock,yama,apparmor",
         f"banyan.cluster={cluster}", f"banyan.join={address(1)}{last}", extra]
     return "\n".join([
         "#!ipxe", "set base http://${next-server}",
@@ -190,6 +195,7 @@ def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: in
     with open(target, "wb") as file:
         tar = Tar(file)
         modules = add_products(tar, image, "root/")
+        add_products(tar, image, "head/", enable=False)  # to try modules with a head alone
         for place in ("root", "head"):
             tar.data(f"{place}/etc/ssh/ssh_host_ed25519_key", (state / "host").read_bytes(), 0o600)
             tar.data(f"{place}/etc/ssh/ssh_host_ed25519_key.pub", (state / "host.pub").read_bytes())

@@ -53,12 +53,14 @@ class Supervisor:
             head = self.machines["head"]
             with head.lock:
                 head.start()
-            self.wait_for(head, 180)
-            self.boot_times["head"] = time.monotonic() - begin
+            while not head.answers() and time.monotonic() < begin + 180 and head.alive():
+                time.sleep(0.2)
             nodes = [m for m in self.machines.values() if m is not head]
             for node in nodes:
                 with node.lock:
                     node.start()
+            self.wait_for(head, 60)
+            self.boot_times["head"] = time.monotonic() - begin
             for node in nodes:
                 self.wait_for(node, 600)
                 self.boot_times[node.name] = time.monotonic() - begin
