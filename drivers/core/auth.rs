@@ -108,8 +108,8 @@ pub(crate) fn shake_hands(
     }
 }
 
-/// Log lines that strangers can cause: 5 in 10 s.
-static REFUSALS: RateLimit = RateLimit::new(5, 10_000);
+/// Log lines that strangers can cause: 3 in 30 s.
+static REFUSALS: RateLimit = RateLimit::new(3, 30_000);
 
 /// Counts a refusal, and logs it if not too many were.
 pub(crate) fn log_refusal(

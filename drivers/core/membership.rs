@@ -10,8 +10,10 @@
 
 use banyan_member::{
     Action,
+    Cause,
     Event,
-    Membership, //
+    Membership,
+    Row, //
 };
 use banyan_wire::{
     member::{
@@ -48,7 +50,7 @@ pub(crate) enum Notice {
 
 /// The membership and the connections that carry it.
 pub(crate) struct State {
-    pub(crate) membership: KBox<Membership>,
+    pub(crate) membership: Membership<KVec<Row>>,
     /// By node id: the control connection in use.
     peers: KVec<Option<Arc<Peer>>>,
     /// Connections to be opened.
@@ -67,7 +69,7 @@ pub(crate) enum Fate {
 }
 
 impl State {
-    pub(crate) fn new(membership: KBox<Membership>) -> Result<Self> {
+    pub(crate) fn new(membership: Membership<KVec<Row>>) -> Result<Self> {
         let mut peers = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
             peers.push(None, GFP_KERNEL)?;
@@ -159,7 +161,9 @@ impl State {
             }
             Action::Down { node, cause, .. } => {
                 pr_info!("node {} is out: {cause:?}\n", node.get());
-                session.core.stats.deaths.one();
+                if cause != Cause::Left {
+                    session.core.stats.deaths.one();
+                }
                 session.bulk.shutdown(Some(node));
                 session.notice(Notice::Down(node));
             }

@@ -7,7 +7,9 @@
 
 use banyan_member::{
     Event,
-    Membership, //
+    Membership,
+    Row,
+    ROWS, //
 };
 use banyan_wire::{
     handshake::{
@@ -288,16 +290,14 @@ impl Running {
     /// `EADDRINUSE` if the port is taken, `ENOMEM`.
     pub(crate) fn start(core: Arc<Core>, identity: Identity) -> Result<Self> {
         let listener = Arc::new(Listener::bind(identity.address.port, 128)?, GFP_KERNEL)?;
-        let membership = KBox::new(
-            Membership::new(
-                identity.node,
-                realtime_ns(),
-                identity.address.ip.to_be(),
-                identity.address.port,
-                monotonic_ms(),
-            ),
-            GFP_KERNEL,
-        )?;
+        let membership = Membership::new(
+            identity.node,
+            realtime_ns(),
+            identity.address.ip.to_be(),
+            identity.address.port,
+            monotonic_ms(),
+            KVec::from_elem(Row::EMPTY, ROWS, GFP_KERNEL)?,
+        );
         core.set_epoch(membership.epoch());
         let state = State::new(membership)?;
         let bulk = Arc::pin_init(BulkTable::new(), GFP_KERNEL)?;
