@@ -59,15 +59,22 @@ static int scan_pte(pte_t *pte, unsigned long addr, unsigned long next, struct m
 static int scan_pmd(pmd_t *pmd, unsigned long addr, unsigned long next, struct mm_walk *walk)
 {
 	struct scan *scan = walk->private;
-	spinlock_t *lock;
+	spinlock_t *lock = pmd_lock(walk->mm, pmd);
+	pmd_t entry = pmdp_get(pmd);
 
-	lock = pmd_trans_huge_lock(pmd, walk->vma);
-	if (!lock)
-		return 0;
-	walk->action = ACTION_CONTINUE;
-	if (!pmd_present(*pmd) || own_page(pmd_page(*pmd)))
+	if (pmd_present(entry)) {
+		if (!pmd_trans_huge(entry)) {
+			/* A table of entries: they are looked at one by one. */
+			spin_unlock(lock);
+			return 0;
+		}
+		if (own_page(pmd_page(entry)))
+			mark(scan, addr, next);
+	} else if (!pmd_none(entry)) {
 		mark(scan, addr, next);
+	}
 	spin_unlock(lock);
+	walk->action = ACTION_CONTINUE;
 	return 0;
 }
 
