@@ -3,8 +3,8 @@
 //! Whether a node that has proven the key may connect: the answer to `Next::Decide` of the handshake.
 
 use crate::event::Opener;
-use crate::slot::Slot;
-use crate::table::Membership;
+use crate::row::Row;
+use crate::table::{Membership, Rows};
 use banyan_wire::handshake::{Features, Refusal};
 use banyan_wire::NodeId;
 
@@ -51,7 +51,7 @@ pub enum Admission {
     Fence(u64),
 }
 
-impl Membership {
+impl<T: Rows> Membership<T> {
     /// Decides over a candidate.
     pub fn admit(&self, now: u64, who: &Candidate) -> Admission {
         if self.is_fencing() {
@@ -60,21 +60,21 @@ impl Membership {
         if who.node == self.me() {
             return Admission::Refuse(Refusal::SelfConnection, 0);
         }
-        let slot = self.slot(who.node);
-        if slot.is_gone(who.incarnation) {
+        let row = self.row(who.node);
+        if row.is_gone(who.incarnation) {
             // Both sides may think so of each other: the smaller view gives way.
             let ours = (self.members(), core::cmp::Reverse(self.lowest()));
             let theirs = (who.members, core::cmp::Reverse(who.lowest));
-            return if slot.state == Some(crate::State::Dead) && theirs > ours {
+            return if row.state == Some(crate::State::Dead) && theirs > ours {
                 Admission::Fence(self.incarnation())
             } else {
-                Admission::Refuse(Refusal::DeclaredDead, slot.incarnation)
+                Admission::Refuse(Refusal::DeclaredDead, row.incarnation)
             };
         }
-        if slot.is_member() && slot.incarnation != who.incarnation {
-            return self.admit_other(now, &slot, who);
+        if row.is_member() && row.incarnation != who.incarnation {
+            return self.admit_other(now, &row, who);
         }
-        match slot.link {
+        match row.link {
             // Both dialled at once, and ours is the one that stays.
             Some(Opener::Us) if who.opener == Opener::Peer && self.me() > who.node => {
                 Admission::Refuse(Refusal::AlreadyConnected, 0)
@@ -85,21 +85,21 @@ impl Membership {
     }
 
     /// The id is in use by another incarnation: the same machine started again, or two machines.
-    fn admit_other(&self, now: u64, slot: &Slot, who: &Candidate) -> Admission {
-        if slot.addr_be == who.addr_be {
-            return if who.incarnation > slot.incarnation {
+    fn admit_other(&self, now: u64, row: &Row, who: &Candidate) -> Admission {
+        if row.addr_be == who.addr_be {
+            return if who.incarnation > row.incarnation {
                 Admission::Accept
             } else {
-                Admission::Refuse(Refusal::DeclaredDead, slot.incarnation)
+                Admission::Refuse(Refusal::DeclaredDead, row.incarnation)
             };
         }
-        if now.saturating_sub(slot.heard) < crate::DEAD_MS {
+        if now.saturating_sub(row.heard) < crate::DEAD_MS {
             return Admission::Refuse(Refusal::DuplicateNode, 0);
         }
-        if who.incarnation > slot.incarnation {
+        if who.incarnation > row.incarnation {
             Admission::Accept
         } else {
-            Admission::Refuse(Refusal::DeclaredDead, slot.incarnation)
+            Admission::Refuse(Refusal::DeclaredDead, row.incarnation)
         }
     }
 }

@@ -44,14 +44,14 @@
 
 mod admission;
 mod event;
-mod slot;
+mod row;
 mod table;
 
 pub use admission::{Admission, Candidate};
 pub use banyan_wire::member::State;
 pub use event::{Action, Cause, Event, Opener};
-pub use slot::Node;
-pub use table::Membership;
+pub use row::{Node, Row};
+pub use table::{Membership, Rows, ROWS};
 
 /// Time between heartbeats on each control connection.
 pub const HEARTBEAT_MS: u64 = 500;

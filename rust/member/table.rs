@@ -3,7 +3,7 @@
 //! The table of nodes and what events do to it.
 
 use crate::event::{Action, Cause, Event, Opener};
-use crate::slot::{Node, Slot};
+use crate::row::{Node, Row};
 use crate::State;
 use crate::{
     DEAD_MS, DIAL_MS, GRACE_MS, HEAL_MAX_MS, HEAL_MS, JOINING_MS, LEASE_MS, SEEDS_MS,
@@ -12,12 +12,20 @@ use crate::{
 use banyan_wire::ids::MAX_NODE;
 use banyan_wire::member::{Dead, Member, Members};
 use banyan_wire::{Epoch, NodeId};
+use core::ops::DerefMut;
 
-const SLOTS: usize = MAX_NODE as usize + 1;
+/// Rows of the table.
+pub const ROWS: usize = MAX_NODE as usize + 1;
 
-/// The membership as this node sees it. About 6 KiB: keep it on the heap.
+/// Where a table lies: anything that holds [`ROWS`] rows. It is 6 KiB, too much for a kernel stack, so the owner
+/// brings the memory.
+pub trait Rows: DerefMut<Target = [Row]> {}
+
+impl<T: DerefMut<Target = [Row]>> Rows for T {}
+
+/// The membership as this node sees it.
 #[derive(Clone, Debug)]
-pub struct Membership {
+pub struct Membership<T> {
     me: NodeId,
     incarnation: u64,
     addr_be: u32,
@@ -30,13 +38,22 @@ pub struct Membership {
     ticked: u64,
     /// No declarations before this time.
     grace: u64,
-    /// By id; slot 0 and the own slot stay empty.
-    slots: [Slot; SLOTS],
+    /// By id; row 0 and the own row stay empty.
+    rows: T,
 }
 
-impl Membership {
-    /// A node that is alone. `incarnation` is greater than at any earlier join (realtime in ns will do).
-    pub const fn new(me: NodeId, incarnation: u64, addr_be: u32, port: u16, now: u64) -> Self {
+impl<T: Rows> Membership<T> {
+    /// A node that is alone. `incarnation` is greater than at any earlier join (realtime in ns will do). What `rows`
+    /// held is lost; of fewer than [`ROWS`] the nodes beyond are never seen.
+    pub fn new(
+        me: NodeId,
+        incarnation: u64,
+        addr_be: u32,
+        port: u16,
+        now: u64,
+        mut rows: T,
+    ) -> Self {
+        rows.fill(Row::EMPTY);
         Self {
             me,
             incarnation,
@@ -47,7 +64,7 @@ impl Membership {
             seeds: now,
             ticked: now,
             grace: now,
-            slots: [Slot::EMPTY; SLOTS],
+            rows,
         }
     }
 
@@ -62,16 +79,16 @@ impl Membership {
         self.epoch = self.epoch.next();
         self.seeds = now;
         self.ticked = now;
-        for slot in &mut self.slots {
-            let known = slot.state.is_some() && slot.addr_be != 0;
-            *slot = Slot {
+        for row in self.rows.iter_mut() {
+            let known = row.state.is_some() && row.addr_be != 0;
+            *row = Row {
                 state: known.then_some(State::Joining),
                 eager: true,
-                port: slot.port,
-                addr_be: slot.addr_be,
+                port: row.port,
+                addr_be: row.addr_be,
                 heard: now,
                 dial: now,
-                ..Slot::EMPTY
+                ..Row::EMPTY
             };
         }
     }
@@ -98,14 +115,14 @@ impl Membership {
 
     /// Number of members, this node included.
     pub fn members(&self) -> u16 {
-        let others = self.slots.iter().filter(|slot| slot.is_member()).count();
-        u16::try_from(others.saturating_add(1)).unwrap_or(u16::MAX)
+        let one_more = |n: u16, row: &Row| n.saturating_add(row.is_member().into());
+        self.rows.iter().fold(1, one_more)
     }
 
     /// Lowest id of a member, this node included.
     pub fn lowest(&self) -> u8 {
         NodeId::all()
-            .find(|&node| node == self.me || self.slot(node).is_member())
+            .find(|&node| node == self.me || self.row(node).is_member())
             .unwrap_or(self.me)
             .get()
     }
@@ -115,30 +132,30 @@ impl Membership {
         if node == self.me {
             return Some(State::Up);
         }
-        self.slot(node).state
+        self.row(node).state
     }
 
     /// Whether a node is a member and connected: it can be asked for something now.
     pub fn is_reachable(&self, node: NodeId) -> bool {
-        let slot = self.slot(node);
-        node == self.me || (slot.is_member() && slot.link.is_some())
+        let row = self.row(node);
+        node == self.me || (row.is_member() && row.link.is_some())
     }
 
     /// Every known node, by id, this one included: for the control interface.
     pub fn nodes(&self, now: u64) -> impl Iterator<Item = Node> + '_ {
         self.entries().map(move |e| {
-            let slot = self.slot(e.node);
+            let row = self.row(e.node);
             Node {
                 node: e.node,
                 state: e.state,
                 incarnation: e.incarnation,
                 addr_be: e.addr_be,
                 port: e.port,
-                connected: slot.link.is_some(),
+                connected: row.link.is_some(),
                 silent_ms: if e.node == self.me {
                     0
                 } else {
-                    now.saturating_sub(slot.heard)
+                    now.saturating_sub(row.heard)
                 },
             }
         })
@@ -148,7 +165,7 @@ impl Membership {
     pub fn entries(&self) -> impl Iterator<Item = Member> + '_ {
         NodeId::all().filter_map(|node| {
             if node != self.me {
-                return self.slot(node).entry(node);
+                return self.row(node).entry(node);
             }
             Some(Member {
                 node,
@@ -184,19 +201,19 @@ impl Membership {
                 self.connected(now, &entry, opener, act);
             }
             Event::Lost { node } => {
-                self.with(node, |slot| {
-                    slot.link = None;
-                    slot.dial = now;
+                self.with(node, |row| {
+                    row.link = None;
+                    row.dial = now;
                 });
             }
             Event::Heard { node, epoch } => self.heard(now, node, epoch, act),
             Event::Dead { from, dead } => {
-                if self.slot(from).is_member() {
+                if self.row(from).is_member() {
                     self.told_dead(now, &dead, act);
                 }
             }
             Event::Leave { from, incarnation } => {
-                if self.slot(from).incarnation == incarnation {
+                if self.row(from).incarnation == incarnation {
                     self.down(now, from, Cause::Left, act);
                 }
             }
@@ -209,14 +226,14 @@ impl Membership {
         }
     }
 
-    pub(crate) fn slot(&self, node: NodeId) -> Slot {
-        *self.slots.get(node.index()).unwrap_or(&Slot::EMPTY)
+    pub(crate) fn row(&self, node: NodeId) -> Row {
+        *self.rows.get(node.index()).unwrap_or(&Row::EMPTY)
     }
 
-    fn with(&mut self, node: NodeId, change: impl FnOnce(&mut Slot)) {
+    fn with(&mut self, node: NodeId, change: impl FnOnce(&mut Row)) {
         if node != self.me {
-            if let Some(slot) = self.slots.get_mut(node.index()) {
-                change(slot);
+            if let Some(row) = self.rows.get_mut(node.index()) {
+                change(row);
             }
         }
     }
@@ -243,7 +260,7 @@ impl Membership {
 
     fn connected(&mut self, now: u64, peer: &Member, opener: Opener, act: &mut impl FnMut(Action)) {
         let node = peer.node;
-        let old = self.slot(node);
+        let old = self.row(node);
         if node == self.me || old.is_gone(peer.incarnation) {
             // Declared dead between the handshake's decision and now.
             act(Action::UseOlder(node));
@@ -262,10 +279,10 @@ impl Membership {
         } else if old.is_member() {
             self.down(now, node, Cause::Replaced, act);
         }
-        let before = self.slot(node);
+        let before = self.row(node);
         let is_new = !before.is_member() || before.incarnation != peer.incarnation;
-        self.with(node, |slot| {
-            *slot = Slot {
+        self.with(node, |row| {
+            *row = Row {
                 state: Some(State::Up),
                 link: Some(opener),
                 port: peer.port,
@@ -273,7 +290,7 @@ impl Membership {
                 incarnation: peer.incarnation,
                 heard: now,
                 dial: now,
-                ..Slot::EMPTY
+                ..Row::EMPTY
             };
         });
         if is_new {
@@ -293,30 +310,30 @@ impl Membership {
     }
 
     fn heard(&mut self, now: u64, node: NodeId, epoch: Epoch, act: &mut impl FnMut(Action)) {
-        if !self.slot(node).is_member() {
+        if !self.row(node).is_member() {
             return;
         }
-        self.with(node, |slot| {
-            slot.heard = now;
-            slot.state = Some(State::Up);
+        self.with(node, |row| {
+            row.heard = now;
+            row.state = Some(State::Up);
         });
         self.raise_epoch(epoch, act);
     }
 
     /// `node` is a member no longer.
     fn down(&mut self, now: u64, node: NodeId, cause: Cause, act: &mut impl FnMut(Action)) {
-        let old = self.slot(node);
+        let old = self.row(node);
         if !old.is_member() {
             return;
         }
         let left = cause == Cause::Left;
-        self.with(node, |slot| {
-            slot.state = Some(if left { State::Left } else { State::Dead });
-            slot.link = None;
-            slot.lease = if left { 0 } else { old.incarnation };
-            slot.eager = false;
-            slot.heals = 0;
-            slot.dial = now.saturating_add(HEAL_MS);
+        self.with(node, |row| {
+            row.state = Some(if left { State::Left } else { State::Dead });
+            row.link = None;
+            row.lease = if left { 0 } else { old.incarnation };
+            row.eager = false;
+            row.heals = 0;
+            row.dial = now.saturating_add(HEAL_MS);
         });
         if old.link.is_some() && cause != Cause::Replaced {
             act(Action::Close(node));
@@ -344,21 +361,21 @@ impl Membership {
             }
             return;
         }
-        let slot = self.slot(dead.node);
-        if dead.incarnation < slot.incarnation {
+        let row = self.row(dead.node);
+        if dead.incarnation < row.incarnation {
             return;
         }
-        if slot.is_member() {
+        if row.is_member() {
             self.down(now, dead.node, Cause::Told, act);
             // It may be a later one than was known here.
-            self.with(dead.node, |slot| slot.incarnation = dead.incarnation);
+            self.with(dead.node, |row| row.incarnation = dead.incarnation);
             self.raise_epoch(dead.epoch, act);
-        } else if slot.state != Some(State::Left) {
+        } else if row.state != Some(State::Left) {
             // Only remembered, so that it does not come in by this node.
-            self.with(dead.node, |slot| {
-                slot.state = Some(State::Dead);
-                slot.incarnation = dead.incarnation;
-                slot.dial = slot.dial.max(now.saturating_add(HEAL_MS));
+            self.with(dead.node, |row| {
+                row.state = Some(State::Dead);
+                row.incarnation = dead.incarnation;
+                row.dial = row.dial.max(now.saturating_add(HEAL_MS));
             });
         }
     }
@@ -370,14 +387,14 @@ impl Membership {
         told: Members<'_>,
         act: &mut impl FnMut(Action),
     ) {
-        if !self.slot(from).is_member() {
+        if !self.row(from).is_member() {
             return;
         }
         for entry in told.members.flatten() {
             if self.fencing {
                 return;
             }
-            let slot = self.slot(entry.node);
+            let row = self.row(entry.node);
             match entry.state {
                 State::Dead => {
                     let dead = Dead {
@@ -389,17 +406,17 @@ impl Membership {
                     self.told_dead(now, &dead, act);
                 }
                 State::Left => {
-                    if entry.incarnation >= slot.incarnation {
+                    if entry.incarnation >= row.incarnation {
                         self.down(now, entry.node, Cause::Left, act);
                     }
                 }
-                State::Up | State::Suspect if slot.is_gone(entry.incarnation) => {
+                State::Up | State::Suspect if row.is_gone(entry.incarnation) => {
                     // The sender has not heard of the death; a leave it will hear by itself.
-                    if slot.state == Some(State::Dead) {
+                    if row.state == Some(State::Dead) {
                         act(Action::TellDead {
                             to: from,
                             dead: Dead {
-                                incarnation: slot.incarnation,
+                                incarnation: row.incarnation,
                                 epoch: self.epoch,
                                 node: entry.node,
                                 _pad: [0; 3],
@@ -416,20 +433,20 @@ impl Membership {
 
     /// A member of another's view that is none of ours: to be connected.
     fn learn(&mut self, now: u64, entry: &Member) {
-        let old = self.slot(entry.node);
+        let old = self.row(entry.node);
         if old.is_member() {
             return;
         }
         if old.lease != 0 {
             // What it held must end first; then it is dialled as a dead node is, at its new address.
-            self.with(entry.node, |slot| {
-                slot.port = entry.port;
-                slot.addr_be = entry.addr_be;
+            self.with(entry.node, |row| {
+                row.port = entry.port;
+                row.addr_be = entry.addr_be;
             });
             return;
         }
-        self.with(entry.node, |slot| {
-            *slot = Slot {
+        self.with(entry.node, |row| {
+            *row = Row {
                 state: Some(State::Joining),
                 eager: old.eager,
                 port: entry.port,
@@ -441,7 +458,7 @@ impl Membership {
                 } else {
                     now
                 },
-                ..Slot::EMPTY
+                ..Row::EMPTY
             };
         });
     }
@@ -453,27 +470,27 @@ impl Membership {
         self.ticked = now;
         let mut alone = true;
         for node in self.others() {
-            let slot = self.slot(node);
-            alone &= !(slot.is_member() && slot.link.is_some());
-            let silent = now.saturating_sub(slot.heard);
-            match slot.state {
+            let row = self.row(node);
+            alone &= !(row.is_member() && row.link.is_some());
+            let silent = now.saturating_sub(row.heard);
+            match row.state {
                 None => {}
                 Some(State::Up | State::Suspect) if silent >= DEAD_MS && now >= self.grace => {
                     self.down(now, node, Cause::Silent, act);
                 }
                 Some(State::Up) if silent >= SUSPECT_MS => {
-                    self.with(node, |slot| slot.state = Some(State::Suspect));
+                    self.with(node, |row| row.state = Some(State::Suspect));
                 }
                 Some(State::Up | State::Suspect) => {}
                 Some(State::Joining) if silent >= JOINING_MS => {
-                    self.with(node, |slot| *slot = Slot::EMPTY);
+                    self.with(node, |row| *row = Row::EMPTY);
                 }
                 Some(State::Joining) => {}
-                Some(State::Dead) if slot.lease != 0 && silent >= LEASE_MS => {
-                    self.with(node, |slot| slot.lease = 0);
+                Some(State::Dead) if row.lease != 0 && silent >= LEASE_MS => {
+                    self.with(node, |row| row.lease = 0);
                     act(Action::LeaseOver {
                         node,
-                        incarnation: slot.lease,
+                        incarnation: row.lease,
                     });
                 }
                 Some(State::Dead | State::Left) => {}
@@ -489,26 +506,26 @@ impl Membership {
 
     /// Dials a node that is due.
     fn dial(&mut self, now: u64, node: NodeId, act: &mut impl FnMut(Action)) {
-        let slot = self.slot(node);
-        let ours = slot.eager || self.me > node;
-        let due = slot.link.is_none() && now >= slot.dial && slot.addr_be != 0;
-        let again = match slot.state {
+        let row = self.row(node);
+        let ours = row.eager || self.me > node;
+        let due = row.link.is_none() && now >= row.dial && row.addr_be != 0;
+        let again = match row.state {
             Some(State::Up | State::Suspect | State::Joining) => DIAL_MS,
-            Some(State::Dead) if slot.lease == 0 => {
-                let doubled = HEAL_MS.checked_shl(slot.heals.into());
+            Some(State::Dead) if row.lease == 0 => {
+                let doubled = HEAL_MS.checked_shl(row.heals.into());
                 doubled.map_or(HEAL_MAX_MS, |ms| ms.min(HEAL_MAX_MS))
             }
             _ => return,
         };
         if ours && due {
-            self.with(node, |slot| {
-                slot.dial = now.saturating_add(again);
-                slot.heals = slot.heals.saturating_add(1).min(8);
+            self.with(node, |row| {
+                row.dial = now.saturating_add(again);
+                row.heals = row.heals.saturating_add(1).min(8);
             });
             act(Action::Dial {
                 node,
-                addr_be: slot.addr_be,
-                port: slot.port,
+                addr_be: row.addr_be,
+                port: row.port,
             });
         }
     }

@@ -4,7 +4,7 @@
 //! as TCP does (in order, held back while the link is cut, no notice of a power cut), a clock that jumps
 //! from event to event. The same seed gives the same run.
 
-use banyan_member::{Action, Admission, Candidate, Cause, Event, Membership, Opener};
+use banyan_member::{Action, Admission, Candidate, Cause, Event, Membership, Opener, Row, ROWS};
 use banyan_wire::handshake::Refusal;
 use banyan_wire::member::{Dead, Leave, Members, State};
 use banyan_wire::{Epoch, NodeId};
@@ -64,7 +64,7 @@ enum Timed {
 /// One node.
 pub struct Node {
     /// Its view.
-    pub view: Membership,
+    pub view: Membership<Vec<Row>>,
     /// Number of its boots and joins.
     pub life: u32,
     links: HashMap<usize, usize>,
@@ -163,6 +163,7 @@ impl Sim {
             index as u32 + 1,
             7227,
             self.now,
+            vec![Row::EMPTY; ROWS],
         );
         self.nodes[index] = Some(Node {
             view,

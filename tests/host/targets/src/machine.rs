@@ -2,7 +2,7 @@
 
 //! The state machines: a handshake with any bytes as the peer, a membership with any events.
 
-use banyan_member::{Action, Admission, Candidate, Event, Membership, Opener, State};
+use banyan_member::{Action, Admission, Candidate, Event, Membership, Opener, Row, State, ROWS};
 use banyan_wire::handshake::{
     Crypto, Features, Handshake, Local, Next, Role, Side, XsaveComponent, MAX_STEP,
 };
@@ -107,7 +107,7 @@ pub fn handshake(bytes: &[u8]) {
 pub fn membership(bytes: &[u8]) {
     let me = NodeId::new(5).unwrap();
     let mut now = 1_000;
-    let mut view = Membership::new(me, 100, 5, 7227, now);
+    let mut view = Membership::new(me, 100, 5, 7227, now, vec![Row::EMPTY; ROWS]);
     let mut r = Reader::new(bytes);
     while let Some(()) = event(&mut view, &mut now, &mut r) {
         assert_eq!(view.state(me), Some(State::Up));
@@ -116,7 +116,7 @@ pub fn membership(bytes: &[u8]) {
     }
 }
 
-fn event(view: &mut Membership, now: &mut u64, r: &mut Reader<'_>) -> Option<()> {
+fn event(view: &mut Membership<Vec<Row>>, now: &mut u64, r: &mut Reader<'_>) -> Option<()> {
     let kind: u8 = r.get().ok()?;
     let node = NodeId::new(r.get::<u8>().ok()? & 0x7f)?;
     let value: u32 = r.get().ok()?;

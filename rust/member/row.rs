@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of one node: 128 of them in a [`Membership`](crate::Membership), by id.
+//! What is known of one node: [`ROWS`](crate::ROWS) of them in a [`Membership`](crate::Membership), by id.
 
 use crate::event::Opener;
 use crate::State;
 use banyan_wire::member::Member;
 use banyan_wire::NodeId;
 
-/// One row. `state` is `None` for an id that nobody has.
+/// One row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
+pub struct Row {
+    /// `None` for an id that nobody has.
     pub(crate) state: Option<State>,
     /// Who opened the control connection in use, if there is one.
     pub(crate) link: Option<Opener>,
@@ -28,8 +29,9 @@ pub(crate) struct Slot {
     pub(crate) dial: u64,
 }
 
-impl Slot {
-    pub(crate) const EMPTY: Self = Self {
+impl Row {
+    /// Of an id that nobody has.
+    pub const EMPTY: Self = Self {
         state: None,
         link: None,
         lease: 0,
