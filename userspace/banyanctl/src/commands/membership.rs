@@ -4,7 +4,10 @@
 use std::{io::Write, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use banyan_sys::wire::{uapi::DRAIN_KEEP_OUT, Reason};
+use banyan_sys::wire::{
+    uapi::{node_state, NodeRecord, DRAIN_KEEP_OUT},
+    Reason, //
+};
 use serde::Serialize;
 
 use super::print_json;
@@ -17,25 +20,30 @@ use crate::{
     sysfs::Sysfs, //
 };
 
-/// `banyanctl join [MEMBER]...`.
-pub fn join(sysfs: &Sysfs, members: &[String], out: &mut dyn Write) -> Result<Status> {
-    if !sysfs.exists() {
-        return Err(Failure::not_loaded().into());
-    }
+/// `banyanctl join [MEMBER]...`. A node that is online but alone joins anew, so that it asks the new members.
+pub fn join(
+    control: &impl Control,
+    sysfs: &Sysfs,
+    members: &[String],
+    out: &mut dyn Write,
+) -> Result<Status> {
     if !members.is_empty() {
         let ranges = config::parse_join(&members.join(" "))?;
         sysfs.set("join", &join_text(&ranges))?;
     }
     if sysfs.is_online() {
-        writeln!(
-            out,
-            "This node is online already; its list of members to ask is: {}",
-            sysfs.get("join").unwrap_or_default()
-        )?;
-    } else {
-        sysfs.set("online", "1")?;
-        writeln!(out, "Joining. See: banyanctl nodes")?;
+        let up = |node: &&NodeRecord| node.state == node_state::UP;
+        let others = control
+            .nodes()
+            .map_or(0, |nodes| nodes.iter().filter(up).count().saturating_sub(1));
+        if members.is_empty() || others > 0 {
+            writeln!(out, "This node is online already, with {others} others; members to ask count from its next join on.")?;
+            return Ok(Status::Done);
+        }
+        sysfs.set("online", "0")?;
     }
+    sysfs.set("online", "1")?;
+    writeln!(out, "Joining. See: banyanctl nodes")?;
     Ok(Status::Done)
 }
 
@@ -215,14 +223,22 @@ mod tests {
     #[test]
     fn join_writes_members_then_online() {
         let (directory, sysfs) = sysfs("join", "0\n");
-        join(
-            &sysfs,
-            &["10.0.0.1-3".into(), "10.0.1.1".into()],
-            &mut Vec::new(),
-        )
-        .unwrap();
+        let members = ["10.0.0.1-3".into(), "10.0.1.1".into()];
+        let run = |fake: &Fake| {
+            let mut out = Vec::new();
+            join(fake, &sysfs, &members, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(run(&Fake::default()).starts_with("Joining"));
         assert_eq!(sysfs.get("join").unwrap(), "10.0.0.1-10.0.0.3 10.0.1.1");
         assert!(sysfs.is_online());
+        // Online among others: nothing is torn. Online and alone: it joins anew.
+        assert!(run(&Fake::default()).contains("already, with 2 others"));
+        let alone = Fake {
+            nodes: crate::node::samples::three()[1..2].to_vec(),
+            ..Fake::default()
+        };
+        assert!(run(&alone).starts_with("Joining"));
         fs::remove_dir_all(directory).unwrap();
     }
 

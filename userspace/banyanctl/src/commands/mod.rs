@@ -45,7 +45,9 @@ pub fn run(arguments: Arguments) -> Result<Status> {
         Command::Explain { pid, node, output } => {
             moving::explain(&device::open()?, pid, node.as_deref(), output, out)
         }
-        Command::Join { members } => membership::join(&Sysfs::default(), &members, out),
+        Command::Join { members } => {
+            membership::join(&device::open()?, &Sysfs::default(), &members, out)
+        }
         Command::Leave => membership::leave(&device::open()?, &Sysfs::default(), out),
         Command::Drain { keep_out, output } => {
             membership::drain(&device::open()?, keep_out, output, out)

@@ -195,11 +195,11 @@ impl Module for Node<'_> {
         Ok(())
     }
 
-    /// Only the members to ask and the shared mounts may change while a node is online.
+    /// What other nodes rely on, such as the id, stays until the daemon is started again.
     fn reload(&mut self) -> Result<()> {
         let settings = self.settings()?;
         self.sysfs.set("join", &join_text(&settings.join))?;
-        log::info("read the settings again; all but join and shared_mount take effect when this node leaves and joins");
+        log::info("read the settings again: shared_mount counts now, join when this node joins next, others after a restart");
         Ok(())
     }
 
