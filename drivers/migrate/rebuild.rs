@@ -60,6 +60,8 @@ pub struct Rebuild {
     pub signals: kinds::signals::Rebuilt,
     /// What the task kind keeps until the memory is there.
     pub task: kinds::task::Rebuilt,
+    /// What the timers kind keeps until the commit.
+    pub timers: kinds::timers::Rebuilt,
     socket: BulkSocket,
     scratch: Option<usize>,
     records: u64,
@@ -80,6 +82,7 @@ impl Rebuild {
             scheduling: Default::default(),
             signals: Default::default(),
             task: Default::default(),
+            timers: Default::default(),
             socket,
             scratch: None,
             records: 0,

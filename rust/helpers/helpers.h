@@ -16,5 +16,6 @@
 #include "registers.h"
 #include "state.h"
 #include "sync.h"
+#include "timers.h"
 
 #endif

@@ -5,7 +5,7 @@
  * The kernel seals the ENDBR of functions whose address is never taken, so that a call by pointer is a crash on a CPU with
  * indirect branch tracking. A static call is patched into a direct call, which is not checked. That holds for
  * kallsyms_lookup_name itself, too. The types are those of the kernel's headers: a changed prototype breaks the build, not the
- * machine. Only do_setitimer and x64_sys_call are static in the kernel and have their prototypes here.
+ * machine. Only do_setitimer, do_timer_settime and x64_sys_call are static in the kernel and have their prototypes here.
  */
 #include <linux/cred.h>
 #include <linux/dcache.h>
@@ -28,6 +28,7 @@
 #include "ksym.h"
 
 int do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *ovalue);
+int do_timer_settime(timer_t timer_id, int tmr_flags, struct itimerspec64 *new_spec64, struct itimerspec64 *old_spec64);
 long x64_sys_call(const struct pt_regs *regs, unsigned int nr);
 
 #define BANYAN_KSYM_DEFINE(name) DEFINE_STATIC_CALL_NULL(banyan_ksc_##name, name);
@@ -122,6 +123,11 @@ int banyan_ksym_do_send_sig_info(int sig, struct kernel_siginfo *info, struct ta
 int banyan_ksym_do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *old)
 {
 	return CALL(do_setitimer, which, value, old);
+}
+
+int banyan_ksym_do_timer_settime(int timer_id, int flags, struct itimerspec64 *value, struct itimerspec64 *old)
+{
+	return CALL(do_timer_settime, timer_id, flags, value, old);
 }
 
 int banyan_ksym_group_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type)

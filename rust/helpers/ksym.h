@@ -36,6 +36,7 @@ enum pid_type;
 	X(do_arch_prctl_64)	\
 	X(do_send_sig_info)	\
 	X(do_setitimer)		\
+	X(do_timer_settime)	\
 	X(group_send_sig_info)	\
 	X(put_files_struct)	\
 	X(replace_fd)		\
@@ -74,6 +75,8 @@ char *banyan_ksym_d_absolute_path(const struct path *path, char *buf, int len);
 long banyan_ksym_do_arch_prctl_64(struct task_struct *task, int option, unsigned long arg);
 int banyan_ksym_do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type);
 int banyan_ksym_do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *old);
+/* timer_id is an id that timer_create gave. Times are absolute if flags says so. */
+int banyan_ksym_do_timer_settime(int timer_id, int flags, struct itimerspec64 *value, struct itimerspec64 *old);
 int banyan_ksym_group_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type);
 /* Does nothing if missing: the files_struct then leaks, so ask first. */
 void banyan_ksym_put_files_struct(struct files_struct *files);

@@ -370,14 +370,31 @@ impl Own {
         })
     }
 
-    /// Queues a signal for this process, as if it had been sent. To be called with all signals blocked.
+    /// Queues a signal of an image for this process, as if it had been sent, and marks it, so that
+    /// [`park_signals`](Self::park_signals) drops it if the process is not rebuilt after all. To be called with all signals blocked.
     ///
     /// # Errors
     ///
     /// `EINVAL` if it is no signal or the information is about another, `EAGAIN` if the user has too many waiting.
     pub fn queue_signal(&self, waiting: &Waiting) -> Result {
         if waiting.info.is_some() {
-            return Subject::current().send_info(waiting);
+            Subject::current().send_info(waiting)?;
+            // The last that is equal and has no mark is the one.
+            let lock = SigLock::new(self);
+            let mut found: *mut bindings::sigqueue = core::ptr::null_mut();
+            lock.each(waiting.shared, |entry| {
+                // SAFETY: The entry is in a queue whose lock is held; `kernel_siginfo` is plain bytes.
+                let info: &[u8; INFO_SIZE] = unsafe { &*(&raw const (*entry).info).cast() };
+                // SAFETY: As above.
+                if waiting.info.as_ref() == Some(info) && unsafe { (*entry).flags } & (CAPTURED | PREALLOCATED) == 0 {
+                    found = entry;
+                }
+            });
+            // SAFETY: The lock is still held.
+            if let Some(entry) = unsafe { found.as_mut() } {
+                entry.flags |= CAPTURED;
+            }
+            return Ok(());
         }
         if !(1..=SIGNALS).contains(&waiting.signal) {
             return Err(EINVAL);

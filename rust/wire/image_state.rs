@@ -127,13 +127,12 @@ wire_struct! {
     /// One interval timer.
     #[derive(Default)]
     pub struct IntervalTimer {
-        /// 1 if it is running, 0 if it is not.
-        pub armed: u64,
-        /// When it expires: CLOCK_MONOTONIC for the real one, CPU time used by the process for the others. Of a real timer that is not
-        /// running but has an interval: when it last expired.
+        /// When it expires: CLOCK_MONOTONIC for the real one, CPU time used by the process for the others; 0 = it is not running.
         pub expires: i64,
         /// Its interval; 0 = once.
         pub interval: i64,
+        /// Of the real one: 1 if it expired then and goes on when its signal is delivered; else 0.
+        pub waits: u64,
     }
 
     /// `ITIMER_REAL`, `ITIMER_VIRTUAL`, `ITIMER_PROF`, in this order.
@@ -154,19 +153,19 @@ wire_struct! {
         pub signal: u32,
         /// The value that the signal brings.
         pub value: u64,
-        /// When it expires, or last did, on its clock; 0 = it is not armed.
+        /// When it expires on its clock or, if its signal waits, when it did; 0 = it is not armed.
         pub expires: i64,
         /// Its interval; 0 = once.
         pub interval: i64,
-        /// Times that it expired since its last signal was delivered.
-        pub overrun: i64,
-        /// The same for the last signal delivered.
+        /// Times that it had expired, but for the first, when its last signal was delivered.
         pub overrun_last: i64,
         /// 1 if its signal waits to be delivered; else 0.
-        pub pending: u64,
+        pub pending: u32,
+        /// 1 if its clock is CLOCK_REALTIME but `expires` on CLOCK_MONOTONIC, since it was set by a duration; else 0.
+        pub relative: u32,
     }
 
-    /// What the process has used so far.
+    /// What the process has used so far. Of pairs, the first is for its one thread and the second for threads that ended.
     #[derive(Default)]
     pub struct Usage {
         /// When it began: CLOCK_MONOTONIC.
@@ -174,31 +173,34 @@ wire_struct! {
         /// When it began: CLOCK_BOOTTIME.
         pub start_boottime: i64,
         /// CPU time in user mode.
-        pub user: u64,
+        pub user: [u64; 2],
         /// CPU time in the kernel.
-        pub system: u64,
+        pub system: [u64; 2],
         /// CPU time as the scheduler measures it.
-        pub run: u64,
-        /// User time last reported.
-        pub reported_user: u64,
-        /// System time last reported.
-        pub reported_system: u64,
+        pub run: [u64; 2],
+        /// User and system time last reported: of the thread, of the process.
+        pub reported: [u64; 4],
         /// User and system time of children that ended.
         pub children: [u64; 2],
-        /// Voluntary and involuntary context switches.
-        pub switches: [u64; 2],
-        /// The same of children that ended.
+        /// Voluntary context switches.
+        pub voluntary: [u64; 2],
+        /// Involuntary context switches.
+        pub involuntary: [u64; 2],
+        /// Voluntary and involuntary context switches of children that ended.
         pub children_switches: [u64; 2],
-        /// Page faults without and with input.
-        pub faults: [u64; 2],
-        /// The same of children that ended.
+        /// Page faults without input.
+        pub minor_faults: [u64; 2],
+        /// Page faults with input.
+        pub major_faults: [u64; 2],
+        /// Page faults without and with input of children that ended.
         pub children_faults: [u64; 2],
-        /// Blocks read and written by children that ended.
-        pub children_blocks: [u64; 2],
+        /// Blocks read and written by threads that ended, the same by children.
+        pub blocks: [u64; 4],
         /// Largest resident set of it and of its children that ended, pages.
         pub largest: [u64; 2],
-        /// Bytes read, bytes written, calls of read, calls of write, bytes from storage, bytes to storage, of which given up.
-        pub io: [u64; 7],
+        /// Characters read, written, calls of read, of write, bytes from storage, to storage, of which given up: of the thread, then of
+        /// threads that ended.
+        pub io: [u64; 14],
     }
 
     /// Who it is.
@@ -345,6 +347,19 @@ pub fn decode_words(bytes: &[u8]) -> Result<Array<'_, u32>> {
     Ok(words)
 }
 
+/// Reads [`SignalActions`] one by one: as one value they are too large for a kernel stack.
+///
+/// # Errors
+///
+/// [`WireError::Trailing`], [`WireError::Truncated`] if there are not [`SIGNALS`] of them.
+pub fn decode_actions(bytes: &[u8]) -> Result<Array<'_, SignalAction>> {
+    let actions = Array::<SignalAction>::whole(bytes)?;
+    if actions.len() != SIGNALS {
+        return Err(WireError::Truncated);
+    }
+    Ok(actions)
+}
+
 impl PendingSignal {
     /// Reads a signal and checks that it is one, and that its information is about itself.
     ///
@@ -368,8 +383,8 @@ impl PendingSignal {
 
 const _: () = {
     assert!(SignalActions::SIZE == 2048 && SignalState::SIZE == 40 && PendingSignal::SIZE == 56);
-    assert!(Restart::SIZE == 40 && IntervalTimers::SIZE == 72 && PosixTimer::SIZE == 64);
-    assert!(Usage::SIZE == 224 && Credentials::SIZE == 88 && Identity::SIZE == 40);
+    assert!(Restart::SIZE == 40 && IntervalTimers::SIZE == 72 && PosixTimer::SIZE == 56);
+    assert!(Usage::SIZE == 368 && Credentials::SIZE == 88 && Identity::SIZE == 40);
     assert!(Limits::SIZE == 264 && Scheduling::SIZE == 48 && Userland::SIZE == 32);
 };
 
@@ -426,5 +441,8 @@ mod tests {
         let mut out = [0; 2048];
         SignalActions { actions }.encode(&mut out).unwrap();
         assert_eq!(SignalActions::decode(&out).unwrap().actions, actions);
+        let one_by_one = decode_actions(&out).unwrap().map(|action| action.unwrap());
+        assert!(one_by_one.eq(actions));
+        assert!(decode_actions(&out[32..]).is_err());
     }
 }

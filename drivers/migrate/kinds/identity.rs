@@ -39,6 +39,13 @@ pub struct Rebuilt {
     identity: Option<records::Identity>,
 }
 
+impl Rebuilt {
+    /// Whether the process chooses the ids of its POSIX timers itself.
+    pub fn chooses_timer_ids(&self) -> bool {
+        self.identity.is_some_and(|record| record.flags & identity::TIMER_IDS != 0)
+    }
+}
+
 const PR_MCE_KILL: u32 = 33;
 const PR_MCE_KILL_SET: u64 = 1;
 const PR_SET_THP_DISABLE: u32 = 41;

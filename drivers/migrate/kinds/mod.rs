@@ -24,6 +24,7 @@ pub mod registers;
 pub mod scheduling;
 pub mod signals;
 pub mod task;
+pub mod timers;
 
 /// One kind of process state.
 pub struct Kind {
@@ -70,6 +71,7 @@ pub static KINDS: &[&Kind] = &[
     &task::KIND,
     &memory::KIND,
     &registers::KIND,
+    &timers::KIND,
     &signals::KIND,
     &identity::KIND,
     &scheduling::KIND,

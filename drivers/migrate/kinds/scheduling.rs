@@ -41,6 +41,7 @@ pub static KIND: Kind = Kind {
     capture,
     restore,
     finish,
+    leave,
     ..Kind::NOTHING
 };
 
@@ -166,4 +167,13 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     }
     own.set_oom_score(limits.oom_score_adj, limits.oom_score_adj_min);
     Ok(())
+}
+
+fn leave(own: &Own, _capture: &mut Capture) {
+    // The guest counts, and is stopped by the limit: not the deputy, which is made to appear to have used what the guest has.
+    let mut limits = own.limits();
+    if let Some(cpu) = limits.get_mut(RLIMIT_CPU as usize) {
+        *cpu = (u64::MAX, u64::MAX);
+    }
+    own.set_limits(&limits);
 }

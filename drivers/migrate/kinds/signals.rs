@@ -54,7 +54,7 @@ pub static KIND: Kind = Kind {
 /// What is kept until the commit.
 #[derive(Default)]
 pub struct Rebuilt {
-    actions: Option<KBox<records::SignalActions>>,
+    actions: Option<KVec<records::SignalAction>>,
     masks: Option<Masks>,
     waiting: KVec<Waiting>,
     restart: Option<Restart>,
@@ -129,8 +129,11 @@ fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: 
     let state = &mut rebuild.signals;
     match (rtype, version) {
         (records::SIGNAL_ACTIONS, records::VERSION) => {
-            let actions = records::SignalActions::decode(payload).map_err(|_| EBADMSG)?;
-            state.actions = Some(KBox::new(actions, GFP_KERNEL)?);
+            let mut actions = KVec::with_capacity(records::SIGNALS, GFP_KERNEL)?;
+            for action in records::decode_actions(payload).map_err(|_| EBADMSG)? {
+                actions.push(action.map_err(|_| EBADMSG)?, GFP_KERNEL)?;
+            }
+            state.actions = Some(actions);
         }
         (records::SIGNAL_STATE, records::VERSION) => {
             let masks = records::SignalState::decode(payload).map_err(|_| EBADMSG)?;
@@ -173,7 +176,7 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     }
     own.block_signals();
     let calls = Syscalls::new(own, rebuild.scratch(own)?);
-    for (signal, action) in (1..).zip(&actions.actions) {
+    for (signal, action) in (1..).zip(&actions) {
         if !FIXED.contains(&signal) {
             calls.set_signal_action(signal, [action.handler, action.flags, action.restorer, action.mask])?;
         }
@@ -189,6 +192,7 @@ fn committed(own: &Own, rebuild: &mut Rebuild) {
         // This kernel lacks the function, though it runs the same version: the call returns EINTR.
         own.set_restart(None);
     }
+    own.release_signals();
     if let Some(masks) = &rebuild.signals.masks {
         own.set_signal_masks(masks);
     }
