@@ -8,77 +8,42 @@
 /// Number of words.
 pub const WORDS: usize = 32;
 
+/// A word with these bits.
+const fn bits(mut list: &[u32]) -> u32 {
+    let mut word = 0;
+    while let Some((&bit, rest)) = list.split_first() {
+        word |= 1u32.wrapping_shl(bit);
+        list = rest;
+    }
+    word
+}
+
 /// A word and the bits of it that count.
 const USED: [(usize, u32); 8] = [
     // CPUID 1 edx: TSC, CX8, CMOV, CLFLUSH, MMX, FXSR, SSE, SSE2.
-    (
-        0,
-        1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26,
-    ),
+    (0, bits(&[4, 8, 15, 19, 23, 24, 25, 26])),
     // CPUID 0x80000001 edx: RDTSCP, 3DNOWEXT, 3DNOW.
-    (1, 1 << 27 | 1 << 30 | 1 << 31),
+    (1, bits(&[27, 30, 31])),
     // CPUID 1 ecx: SSE3, PCLMULQDQ, SSSE3, FMA, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND.
     (
         4,
-        1 | 1 << 1
-            | 1 << 9
-            | 1 << 12
-            | 1 << 13
-            | 1 << 19
-            | 1 << 20
-            | 1 << 22
-            | 1 << 23
-            | 1 << 25
-            | 1 << 26
-            | 1 << 28
-            | 1 << 29
-            | 1 << 30,
+        bits(&[0, 1, 9, 12, 13, 19, 20, 22, 23, 25, 26, 28, 29, 30]),
     ),
     // CPUID 0x80000001 ecx: LAHF, ABM, SSE4A, 3DNOWPREFETCH, XOP, FMA4, TBM.
-    (
-        6,
-        1 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 11 | 1 << 16 | 1 << 21,
-    ),
+    (6, bits(&[0, 5, 6, 8, 11, 16, 21])),
     // CPUID 7 ebx: FSGSBASE, BMI1, AVX2, BMI2, ERMS, AVX512F, DQ, RDSEED, ADX, IFMA, CLFLUSHOPT, CLWB, PF, ER, CD, SHA, BW, VL.
     (
         9,
-        1 | 1 << 3
-            | 1 << 5
-            | 1 << 8
-            | 1 << 9
-            | 1 << 16
-            | 1 << 17
-            | 1 << 18
-            | 1 << 19
-            | 1 << 21
-            | 1 << 23
-            | 1 << 24
-            | 0x1f << 26
-            | 1 << 31,
+        bits(&[
+            0, 3, 5, 8, 9, 16, 17, 18, 19, 21, 23, 24, 26, 27, 28, 29, 30, 31,
+        ]),
     ),
     // CPUID 7.1 eax: AVX_VNNI, AVX512_BF16, FZRM, FSRS, FSRC, AVX_IFMA.
-    (12, 1 << 4 | 1 << 5 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 23),
+    (12, bits(&[4, 5, 10, 11, 12, 23])),
     // CPUID 7 ecx: VBMI, WAITPKG, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ, RDPID, MOVDIRI, MOVDIR64B.
-    (
-        16,
-        1 << 1
-            | 1 << 5
-            | 1 << 6
-            | 1 << 8
-            | 1 << 9
-            | 1 << 10
-            | 1 << 11
-            | 1 << 12
-            | 1 << 14
-            | 1 << 22
-            | 1 << 27
-            | 1 << 28,
-    ),
+    (16, bits(&[1, 5, 6, 8, 9, 10, 11, 12, 14, 22, 27, 28])),
     // CPUID 7 edx: 4VNNIW, 4FMAPS, FSRM, VP2INTERSECT, SERIALIZE, AMX_BF16, FP16, AMX_TILE, AMX_INT8.
-    (
-        18,
-        1 << 2 | 1 << 3 | 1 << 4 | 1 << 8 | 1 << 14 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 25,
-    ),
+    (18, bits(&[2, 3, 4, 8, 14, 22, 23, 24, 25])),
 ];
 
 /// The first feature that counts and that `source` has but `target` lacks, as the kernel numbers it (word times 32 plus bit).
