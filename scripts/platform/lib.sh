@@ -17,6 +17,9 @@ STAMP=/etc/banyan-toolchain
 # shellcheck source=scripts/platform/kernel.conf
 . "$PLATFORM/kernel.conf"
 
+# The commands run get the signal too and clean up; what they leave behind is removed when the next run starts that step anew.
+trap 'printf "\nbanyan: interrupted\n" >&2; exit 130' INT
+
 note() { printf 'banyan: %s\n' "$*" >&2; }
 die() { printf 'banyan: FAILED: %s\n' "$*" >&2; exit 1; }
 
@@ -46,7 +49,8 @@ reason() {
 }
 
 # step NAME WHAT CMD...: runs CMD with its output in build/log/NAME.log, shows WHAT and the elapsed time, and on
-# failure prints one line with the reason and the log's name. Returns CMD's exit status.
+# failure prints one line with the reason and the log's name. Returns CMD's exit status. Errors are not fatal inside CMD
+# when it is a function: it has to pass them on.
 step() {
 	local name=$1 what=$2 start status=0 tick log
 	shift 2
@@ -77,7 +81,8 @@ key() { sha256sum | cut -c1-16; }
 packages() { sed 's/#.*//' "$1" | tr -s '[:blank:]' '\n' | sed '/^$/d'; }
 
 # locked LOCKFILE CMD...: runs CMD while no other process holds LOCKFILE; says so when it has to wait. Waits one hour at
-# most, longer than any build takes.
+# most, longer than any build takes. CMD's processes hold the lock too, so that what a killed run left running is waited for.
+# Errors are not fatal inside CMD: it has to pass them on.
 locked() {
 	local file=$1 fd status=0
 	shift
@@ -87,7 +92,7 @@ locked() {
 		note "another run is making ${file%.lock}: waiting for it"
 		flock -w 3600 "$fd" || die "another run holds $file for more than an hour"
 	fi
-	"$@" {fd}>&- || status=$?
+	"$@" || status=$?
 	exec {fd}>&-
 	return "$status"
 }
