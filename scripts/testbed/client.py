@@ -33,8 +33,7 @@ class Cluster:
         if not name.replace("-", "").replace("_", "").isalnum():
             raise ClusterError(f"{name!r} is no name for a cluster: letters, digits, - and _ only")
         self.name = name
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"banyan-{os.getuid()}"
-        self.state = base / name
+        self.state = _state_directory(name)
         self.logs = paths.REPO / "build" / "cluster" / name
 
     # -- the supervisor ---------------------------------------------------------
@@ -216,6 +215,21 @@ class Cluster:
 
     def check(self, since=None, allow=None) -> list[tuple[str, str]]:
         return console.scan(self.consoles(), since, allow)
+
+
+def _user() -> int:
+    """The user's id outside the user namespace in which this may run as root."""
+    inside, outside, _ = Path("/proc/self/uid_map").read_text().splitlines()[0].split()
+    return int(outside) if os.getuid() == int(inside) == 0 else os.getuid()
+
+
+def _state_directory(name: str) -> Path:
+    """Where the cluster's state is, or would be. The toolchain root does not show the
+    user's runtime directory: a cluster that was started in there is in /tmp."""
+    places = [Path(place) / f"banyan-{_user()}" / name
+              for place in (os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp")
+              if place and os.access(place, os.W_OK)]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def _end_process(pid: int) -> None:

@@ -39,6 +39,9 @@ class Supervisor:
 
     def network(self) -> None:
         run("ip", "link", "set", "lo", "up")
+        # A tap that is not on the bridge must not answer for the bridge's address.
+        Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
         run("ip", "link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0")
         run("ip", "address", "add", f"{inject.HOST}/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")

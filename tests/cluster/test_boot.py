@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The test bed itself: machines boot over the network as a machine room would."""
 
+import time
+
 import pytest
 
 
@@ -92,3 +94,39 @@ def test_power_cut_and_start(cluster):
     assert cluster.status_of(1, "ping -q -c 1 -W 2 10.77.0.2") != 0
     cluster.start_node(2)
     assert cluster.sh(2, "cat /proc/sys/kernel/random/boot_id") != before
+
+
+def round_trip(cluster, node: int) -> float:
+    """Median of some pings from the head to a node, in ms."""
+    text = cluster.sh("head", f"ping -c 7 -i 0.3 -W 3 10.77.0.{node}")
+    times = sorted(float(part.split()[0]) for part in text.split("time=")[1:])
+    return times[len(times) // 2]
+
+
+def test_link_delay(cluster):
+    before = round_trip(cluster, 1)
+    cluster.link(1, delay=50)
+    assert 100 <= round_trip(cluster, 1) - before + 1 <= 250
+    cluster.link(1, up=True)
+    assert round_trip(cluster, 1) < before + 60
+
+
+def test_link_loss(cluster):
+    cluster.link(1, loss=100)
+    assert cluster.status_of("head", "ping -q -c 3 -i 0.3 -W 1 10.77.0.1") != 0
+    cluster.link(1, up=True)
+    cluster.until("the node answers again", lambda: cluster.status_of(
+        "head", "ping -q -c 1 -W 2 10.77.0.1") == 0)
+
+
+def test_link_rate(cluster):
+    cluster.link(1, rate=8)
+    cluster.sh(1, "head -c 2000000 /dev/urandom >/tmp/data")
+    begin = time.monotonic()
+    assert cluster.sh(1, "wc -c </tmp/data; cat /tmp/data | wc -c") == "2000000\n2000000"
+    quick = time.monotonic() - begin
+    begin = time.monotonic()
+    assert len(cluster.run(1, "cat", "/tmp/data", text=False).stdout) == 2_000_000
+    took = time.monotonic() - begin
+    assert 1.5 <= took <= 20 + quick, "2 MB at 8 Mbit/s take 2 s"
+    cluster.sh(1, "rm /tmp/data")
