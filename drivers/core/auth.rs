@@ -90,7 +90,10 @@ pub(crate) fn shake_hands(
     // Strangers get a fixed time, however they spread it.
     let patience = Patience::until(HANDSHAKE_MS);
     loop {
-        match handshake.next(&mut buffer, &mut keyring).map_err(|_| EPROTO)? {
+        match handshake
+            .next(&mut buffer, &mut keyring)
+            .map_err(|_| EPROTO)?
+        {
             Next::Send(len) => {
                 socket.send_all(buffer.get(..len).ok_or(EPROTO)?, patience)?;
             }
@@ -127,7 +130,10 @@ pub(crate) fn log_refusal(
         By::Us => {
             stats.refused(refusal);
             if REFUSALS.allows() {
-                pr_warn!("refused {a}.{b}.{c}.{d}:{port} (node {node}): {}\n", refusal.text());
+                pr_warn!(
+                    "refused {a}.{b}.{c}.{d}:{port} (node {node}): {}\n",
+                    refusal.text()
+                );
             }
         }
         By::Peer => {

@@ -12,7 +12,8 @@
 
 use banyan_wire::{
     handshake::Features,
-    Epoch, NodeId, //
+    Epoch,
+    NodeId, //
 };
 use kernel::{
     new_mutex,
@@ -143,9 +144,13 @@ impl Core {
             pr_err!("cannot join: no cluster name (banyan.cluster=NAME or cluster = NAME)\n");
             return Err(EINVAL);
         }
-        let ip = settings.address.or_else(local_address).ok_or(ENETDOWN).inspect_err(|_| {
-            pr_err!("cannot join: no IPv4 address (address = A.B.C.D)\n");
-        })?;
+        let ip = settings
+            .address
+            .or_else(local_address)
+            .ok_or(ENETDOWN)
+            .inspect_err(|_| {
+                pr_err!("cannot join: no IPv4 address (address = A.B.C.D)\n");
+            })?;
         let node = settings.node.or_else(|| NodeId::from_ipv4(ip)).ok_or(EINVAL).inspect_err(|_| {
             pr_err!("cannot join: the address gives no node id: set one by banyan.node=N on the kernel command line or node = N in /etc/banyan/banyan.conf\n");
         })?;
@@ -322,9 +327,7 @@ fn call_by(
     let session = session()?;
     let peer = session.member(node)?;
     session.core.stats.calls.one();
-    let result = session
-        .pending
-        .call(&peer, op, payload, timeout, interrupt);
+    let result = session.pending.call(&peer, op, payload, timeout, interrupt);
     if result.as_ref().is_err_and(|f| f.errno == ETIMEDOUT) {
         session.core.stats.calls_timed_out.one();
     }

@@ -180,7 +180,12 @@ impl Session {
     }
 
     /// Carries out the handshake. `None`: one side refused; that is logged.
-    fn greet(self: &Arc<Self>, socket: &Socket, side: Side, purpose: Purpose) -> Result<Option<Opened>> {
+    fn greet(
+        self: &Arc<Self>,
+        socket: &Socket,
+        side: Side,
+        purpose: Purpose,
+    ) -> Result<Option<Opened>> {
         let features = self.features()?;
         let (role, tag) = match purpose {
             Purpose::Control => (Role::Control, 0),

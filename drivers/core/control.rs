@@ -89,9 +89,7 @@ pub(crate) static ATTRIBUTES: &[Attribute<Core>] = &[
     Attribute {
         name: c"port",
         mode: 0o644,
-        show: Some(|core, out| {
-            writeln!(out, "{}", core.settings.lock().port).map_err(|_| EINVAL)
-        }),
+        show: Some(|core, out| writeln!(out, "{}", core.settings.lock().port).map_err(|_| EINVAL)),
         store: Some(|core, bytes| {
             core.settings.lock().port = settings::parse_port(bytes)?;
             Ok(())

@@ -208,7 +208,10 @@ impl Peer {
         let result = self.queue(&mut Some(frame), QUEUE_HARD);
         if let Err(e) = result {
             if e == ENOBUFS {
-                pr_warn!("node {} does not read what it is sent: connection closed\n", self.node.get());
+                pr_warn!(
+                    "node {} does not read what it is sent: connection closed\n",
+                    self.node.get()
+                );
                 self.close();
             }
         }
@@ -263,7 +266,11 @@ impl Peer {
         let mut frames = KVec::new();
         while !self.closed.load(Relaxed) && !kernel_ext::kthread::should_stop() {
             let more = || !self.queue.lock().frames.is_empty() || self.closed.load(Relaxed);
-            if self.changed.wait(Interrupt::Killable, 10_000, more).is_err() {
+            if self
+                .changed
+                .wait(Interrupt::Killable, 10_000, more)
+                .is_err()
+            {
                 continue;
             }
             core::mem::swap(&mut frames, &mut self.queue.lock().frames);

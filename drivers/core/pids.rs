@@ -36,7 +36,8 @@ impl PidRange {
         if cursor >= self.first && cursor < self.end.saturating_sub(MARGIN) {
             return;
         }
-        let possible = machine::pid_max() >= self.end && machine::set_pid_cursor(self.first).is_ok();
+        let possible =
+            machine::pid_max() >= self.end && machine::set_pid_cursor(self.first).is_ok();
         if !possible && !self.complained {
             self.complained = true;
             pr_warn!(

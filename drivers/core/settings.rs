@@ -80,9 +80,7 @@ pub(crate) fn parse_cluster(bytes: &[u8]) -> Result<KVec<u8>> {
 pub(crate) fn parse_node(bytes: &[u8]) -> Result<Option<NodeId>> {
     match text(bytes)? {
         "" | "0" => Ok(None),
-        id => NodeId::from_u32(number::<u32>(id)?)
-            .map(Some)
-            .ok_or(ERANGE),
+        id => NodeId::from_u32(number::<u32>(id)?).map(Some).ok_or(ERANGE),
     }
 }
 

@@ -9,7 +9,6 @@
 //! C headers: [`include/linux/net.h`](srctree/include/linux/net.h), [`include/net/sock.h`](srctree/include/net/sock.h)
 
 use core::{
-    marker::PhantomData,
     mem::size_of,
     ptr::{
         null_mut,
@@ -20,10 +19,11 @@ use kernel::{
     bindings,
     error::to_result,
     fmt,
-    page::Page,
     prelude::*,
     time::Msecs, //
 };
+
+pub use crate::page_vec::PageVec;
 
 use crate::{
     clock::monotonic_ms,
@@ -42,7 +42,7 @@ pub struct Address {
 impl Address {
     fn to_raw(self) -> bindings::sockaddr_in {
         bindings::sockaddr_in {
-            sin_family: bindings::AF_INET as _,
+            sin_family: bindings::AF_INET as u16,
             sin_port: self.port.to_be(),
             sin_addr: bindings::in_addr {
                 s_addr: self.ip.to_be(),
@@ -114,81 +114,6 @@ impl Patience {
     }
 }
 
-/// Pieces of pages, to be sent or filled.
-pub struct PageVec<'a> {
-    pieces: KVec<bindings::bio_vec>,
-    bytes: usize,
-    _pages: PhantomData<&'a Page>,
-}
-
-// SAFETY: The pointers are to pages that are kept by their owner for `'a`; pages have no tie to a thread.
-unsafe impl Send for PageVec<'_> {}
-
-impl<'a> PageVec<'a> {
-    /// One with room for so many pieces.
-    pub fn with_capacity(count: usize) -> Result<Self> {
-        Ok(Self {
-            pieces: KVec::with_capacity(count, GFP_KERNEL)?,
-            bytes: 0,
-            _pages: PhantomData,
-        })
-    }
-
-    /// Adds `len` bytes of a page from `offset` on.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if that is not within the page; `ENOMEM`.
-    pub fn push(&mut self, page: &'a Page, offset: usize, len: usize) -> Result {
-        // SAFETY: The borrow keeps the page for `'a`.
-        unsafe { self.push_raw(page.as_ptr(), offset, len) }
-    }
-
-    /// Adds `len` bytes from `offset` on of a page, or of the pages of one folio.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if an order-0 page would be exceeded; `ENOMEM`.
-    ///
-    /// # Safety
-    ///
-    /// The page stays allocated for `'a`, is not slab memory, and may be written to if this is used for receiving.
-    pub unsafe fn push_raw(
-        &mut self,
-        page: *mut bindings::page,
-        offset: usize,
-        len: usize,
-    ) -> Result {
-        if offset
-            .checked_add(len)
-            .is_none_or(|end| end > kernel::page::PAGE_SIZE)
-        {
-            return Err(EINVAL);
-        }
-        self.pieces.push(
-            bindings::bio_vec {
-                bv_page: page,
-                bv_len: len as u32,
-                bv_offset: offset as u32,
-            },
-            GFP_KERNEL,
-        )?;
-        self.bytes += len;
-        Ok(())
-    }
-
-    /// All bytes of all pieces.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Forgets the pieces, keeps the room.
-    pub fn clear(&mut self) {
-        self.pieces.clear();
-        self.bytes = 0;
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Send,
@@ -216,9 +141,9 @@ impl Socket {
         to_result(unsafe {
             bindings::sock_create_kern(
                 &raw mut bindings::init_net,
-                bindings::AF_INET as _,
-                bindings::sock_type_SOCK_STREAM as _,
-                bindings::IPPROTO_TCP as _,
+                bindings::AF_INET as i32,
+                bindings::sock_type_SOCK_STREAM as i32,
+                bindings::IPPROTO_TCP as i32,
                 &mut raw,
             )
         })?;
@@ -242,8 +167,8 @@ impl Socket {
                 bindings::kernel_connect(
                     socket.raw.as_ptr(),
                     (&raw mut address).cast(),
-                    size_of::<bindings::sockaddr_in>() as _,
-                    bindings::O_NONBLOCK as _,
+                    size_of::<bindings::sockaddr_in>() as i32,
+                    bindings::O_NONBLOCK as i32,
                 )
             });
             match result {
@@ -277,10 +202,7 @@ impl Socket {
     pub fn shutdown(&self) {
         // SAFETY: The socket is ours. A connection that is down already is no concern.
         unsafe {
-            bindings::kernel_sock_shutdown(
-                self.raw.as_ptr(),
-                bindings::sock_shutdown_cmd_SHUT_RDWR,
-            )
+            bindings::kernel_sock_shutdown(self.raw.as_ptr(), bindings::sock_shutdown_cmd_SHUT_RDWR)
         };
     }
 
@@ -353,7 +275,7 @@ impl Socket {
                 Direction::Send => unsafe { bindings::sock_sendmsg(self.raw.as_ptr(), message) },
                 // SAFETY: As above.
                 Direction::Receive => unsafe {
-                    bindings::sock_recvmsg(self.raw.as_ptr(), message, flags as _)
+                    bindings::sock_recvmsg(self.raw.as_ptr(), message, flags as i32)
                 },
             };
             if done == EAGAIN.to_errno() {
@@ -498,8 +420,8 @@ impl Socket {
         // SAFETY: The place is valid; the call checks that the range is user memory, and accesses to it may fault.
         to_result(unsafe {
             bindings::import_ubuf(
-                raw_direction as _,
-                address as _,
+                raw_direction as i32,
+                address as *mut core::ffi::c_void,
                 len,
                 &mut message.msg_iter,
             )
@@ -554,7 +476,7 @@ impl Listener {
             to_result(bindings::kernel_bind(
                 socket.raw.as_ptr(),
                 (&raw mut address).cast(),
-                size_of::<bindings::sockaddr_in>() as _,
+                size_of::<bindings::sockaddr_in>() as i32,
             ))?;
             to_result(bindings::kernel_listen(socket.raw.as_ptr(), backlog))?;
         }
@@ -583,7 +505,7 @@ impl Listener {
                 bindings::kernel_accept(
                     self.socket.raw.as_ptr(),
                     &mut raw,
-                    bindings::O_NONBLOCK as _,
+                    bindings::O_NONBLOCK as i32,
                 )
             });
             match result {

@@ -36,6 +36,12 @@ impl fmt::Write for Output<'_> {
     }
 }
 
+/// Answers a read.
+pub type Show<T> = fn(&Arc<T>, &mut Output<'_>) -> Result;
+
+/// Takes a write, of at most a page.
+pub type Store<T> = fn(&Arc<T>, &[u8]) -> Result;
+
 /// One file of a directory that shows a `T`.
 pub struct Attribute<T: 'static> {
     /// Its name.
@@ -43,9 +49,9 @@ pub struct Attribute<T: 'static> {
     /// Its mode, such as `0o644`.
     pub mode: u16,
     /// Answers a read.
-    pub show: Option<fn(&Arc<T>, &mut Output<'_>) -> Result>,
+    pub show: Option<Show<T>>,
     /// Takes a write, of at most a page.
-    pub store: Option<fn(&Arc<T>, &[u8]) -> Result>,
+    pub store: Option<Store<T>>,
 }
 
 /// The kernel's part of an [`Attribute`].
@@ -185,6 +191,9 @@ impl<T: Send + Sync> Directory<T> {
         unsafe { &(*container_of!(Opaque::cast_from(kobj), Inner<T>, kobj)).data }
     }
 
+    /// # Safety
+    ///
+    /// Called by sysfs alone, for an attribute of such a directory.
     unsafe extern "C" fn show(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -203,6 +212,9 @@ impl<T: Send + Sync> Directory<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// Called by sysfs alone, for an attribute of such a directory.
     unsafe extern "C" fn store(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -221,6 +233,9 @@ impl<T: Send + Sync> Directory<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// Called by the kernel alone, for the kobject of such a directory.
     unsafe extern "C" fn release(kobj: *mut bindings::kobject) {
         // SAFETY: The kernel calls this once, for the kobject of a directory, whose drop waits for it.
         unsafe {
