@@ -30,3 +30,12 @@ fn cases(default: u32) -> u32 {
         .and_then(|n| n.parse().ok())
         .unwrap_or(default)
 }
+
+/// The inputs that the fuzzer starts from are good ones.
+#[test]
+fn seeds_run() {
+    for (name, _, bytes) in banyan_targets::seeds() {
+        let target = TARGETS.iter().find(|t| t.name == name).unwrap();
+        (target.run)(&bytes);
+    }
+}

@@ -39,6 +39,8 @@ pub fn records(bytes: &[u8]) {
             |b| payload(image_files::DESCRIPTION, b),
             |b| payload(image_files::WORKING_DIRECTORY, b),
             |b| payload(image_files::PROGRAM_FILE, b),
+            |b| payload(image_memory::MAPPED_FILE, b),
+            |b| payload(image_state::SIGNAL_ACTIONS, b),
         ],
     );
 }
@@ -104,6 +106,17 @@ fn decode(rtype: u16, bytes: &[u8]) -> u64 {
             }
         }
         image_files::WORKING_DIRECTORY => with_path::<image_files::Place>(bytes),
+        image_memory::MAPPED_FILE => {
+            if let Some((_, rest)) = bytes.split_first_chunk::<4>() {
+                with_path::<image_files::FileIdentity>(rest);
+            }
+        }
+        image_state::SIGNAL_ACTIONS => {
+            if let Ok(actions) = image_state::decode_actions(bytes) {
+                let whole = image_state::SignalActions::decode(bytes).unwrap();
+                assert!(actions.map(Result::unwrap).eq(whole.actions));
+            }
+        }
         image_files::PROGRAM_FILE => with_path::<image_files::FileIdentity>(bytes),
         _ => {}
     }

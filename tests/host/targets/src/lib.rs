@@ -7,6 +7,9 @@
 
 mod image;
 mod machine;
+mod seeds;
+
+pub use seeds::seeds;
 
 use banyan_wire::{file_ops, frame, guest, handshake, ids, member, migrate, uapi, Wire};
 use std::fmt::Debug;
@@ -145,6 +148,7 @@ fn move_messages(bytes: &[u8]) {
             fixed::<migrate::MigrationStep>,
             fixed::<migrate::MigrationState>,
             fixed::<migrate::Moved>,
+            fixed::<migrate::Clocks>,
             fixed::<migrate::ComeHome>,
             fixed::<migrate::Locate>,
             fixed::<migrate::Located>,
@@ -216,6 +220,8 @@ fn device(bytes: &[u8]) {
             fixed::<uapi::List>,
             fixed::<uapi::ProcRecord>,
             fixed::<uapi::Drain>,
+            fixed::<uapi::Mounts>,
+            fixed::<uapi::MountRecord>,
             |b| {
                 let text = banyan_wire::codec::text_of(b);
                 assert!(!text.contains('\0') && text.len() <= b.len());

@@ -10,7 +10,7 @@ use banyan_wire::member::{Dead, Members};
 use banyan_wire::{Epoch, NodeId, Reader, Wire};
 
 /// A key that the bytes cannot guess: no input may get past the proof.
-struct Secret;
+pub(crate) struct Secret;
 
 impl Crypto for Secret {
     fn hmac(&mut self, parts: &[&[u8]]) -> [u8; 32] {
@@ -33,7 +33,7 @@ impl Crypto for Secret {
 }
 
 /// What the local node is in these tests.
-fn features() -> Features {
+pub(crate) fn features() -> Features {
     Features {
         version: 1,
         image_version: 1,
