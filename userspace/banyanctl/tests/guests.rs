@@ -29,6 +29,8 @@ use banyan_sys::{
 };
 use banyanctl::serve::{Module, Server, Supervisor};
 
+/// Waiters that a daemon has.
+const WAITERS: usize = 3;
 const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 const ESHUTDOWN: i32 = 108;
@@ -254,10 +256,10 @@ fn play(stage: &Stage, daemon: i32) {
         );
         assert_eq!(seen[5], "0000000000000000", "no signal is blocked");
     }
-    assert_eq!(
-        children(daemon),
-        1 + 2 + 4,
-        "a waiter, two helpers, four guests"
+    let others = children(daemon) - WAITERS - 4;
+    assert!(
+        (2..=2 * WAITERS).contains(&others),
+        "a helper of each home for each waiter: {others}"
     );
     assert_eq!(
         fs::read_to_string("/proc/sys/kernel/hostname").expect("/proc"),
@@ -310,7 +312,9 @@ fn play(stage: &Stage, daemon: i32) {
 
     println!("offline and online again");
     fs::remove_file(stage.directory.join("online")).expect("the file");
-    stage.arrivals.send(b"end").expect("the daemon listens");
+    for _ in 0..WAITERS {
+        stage.arrivals.send(b"end").expect("the daemon listens");
+    }
     let limit = Instant::now() + Duration::from_secs(10);
     while children(daemon) != 4 && Instant::now() < limit {
         thread::sleep(Duration::from_millis(20));

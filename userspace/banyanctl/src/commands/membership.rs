@@ -107,14 +107,21 @@ pub fn drain(
 
 /// Drains this node and takes it offline. A node that is offline, or has no banyan_migrate, has nothing to drain.
 fn go_offline(control: &impl Control, sysfs: &Sysfs) -> Result<bool, Failure> {
+    const ATTEMPTS: u32 = 5;
     if !sysfs.is_online() {
         return Ok(false);
     }
-    match empty(control, DRAIN_KEEP_OUT).1 {
-        Err(failure) if failure.status != Status::NotRunning => return Err(failure),
-        _ => (),
+    for attempt in 1..=ATTEMPTS {
+        match empty(control, 0).1 {
+            Err(failure) if failure.status != Status::NotRunning => return Err(failure),
+            _ => (),
+        }
+        match sysfs.set("online", "0") {
+            // A process came meanwhile.
+            Err(failure) if failure.status == Status::Held && attempt < ATTEMPTS => (),
+            result => return result.map(|()| true),
+        }
     }
-    sysfs.set("online", "0")?;
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A helper: the process that clones the guests of one home node.
 //!
-//! One per home node and pair of clock offsets, a child of the supervisor, steered by the waiter through a socket. It lives in a
+//! One per home node and waiter, a child of the supervisor, steered by the waiter through a socket. It lives in a
 //! UTS namespace with its home's name, and its children start in a time namespace with its home's clocks. It ends when the waiter
 //! closes the socket, or when the supervisor ends.
 
@@ -24,6 +24,10 @@ use crate::failure::libc_errno;
 const SIGTERM: i32 = 15;
 /// Exit status of a child that did not become a guest.
 const NOT_A_GUEST: i32 = 127;
+
+/// Difference of clocks, in nanoseconds, that counts as none: that of two measurements, and less than any move takes, so that no
+/// guest sees its time jump back.
+const SAME_TIME: u64 = 500_000;
 
 /// What guests of one helper have in common.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +54,15 @@ impl From<&ServeWait> for World {
 }
 
 impl World {
+    /// Whether a guest of `other` may live in this one.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let near = |one: i64, other: i64| one.abs_diff(other) <= SAME_TIME;
+        self.home == other.home
+            && self.name == other.name
+            && near(self.monotonic, other.monotonic)
+            && near(self.boottime, other.boottime)
+    }
+
     /// The bytes of the name.
     fn name(&self) -> &[u8] {
         let end = self
@@ -228,6 +241,17 @@ mod tests {
             world(-1, -1_500_000_000).clock_lines(),
             "monotonic -1 999999999\nboottime -2 500000000\n"
         );
+    }
+
+    #[test]
+    fn worlds_are_alike_within_the_error_of_measurement() {
+        assert!(world(0, 0).is_like(&world(400_000, -400_000)));
+        assert!(!world(0, 0).is_like(&world(0, 600_000)));
+        assert!(!world(i64::MIN, 0).is_like(&world(i64::MAX, 0)));
+        assert!(!world(0, 0).is_like(&World {
+            home: 2,
+            ..world(0, 0)
+        }));
     }
 
     #[test]

@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! serve ── supervisor (this file): settings, signals, reaps all the others and tells the kernel what became of guests
-//!  ├─ waiter (waiter.rs): waits in the kernel for arrivals and passes each to the helper of its home node
-//!  ├─ helper (helper.rs): one for each home node, with that node's name and clocks; clones guests
+//!  ├─ waiters (waiter.rs): wait in the kernel for arrivals and pass each to the helper of its home node
+//!  ├─ helpers (helper.rs): one for each waiter and home node, with that node's name and clocks; clone guests
 //!  └─ guests: clones of a helper that became, in the kernel, the process that arrived
 //! ```
 //!
-//! Helpers and guests are made with CLONE_PARENT, so they are all children of the supervisor. When it ends, the waiter and the
+//! Helpers and guests are made with CLONE_PARENT, so they are all children of the supervisor. When it ends, the waiters and the
 //! helpers end too; guests run on, and become children of init.
 
 mod cgroup;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The supervisor: the parent of the waiter, of the helpers and of all guests.
+//! The supervisor: the parent of the waiters, of the helpers and of all guests.
 //!
 //! One per node. It takes signals one by one, reaps children, and tells the kernel when a guest stopped, went on or ended. It
 //! never waits for anything but the next signal, and for that a second at most.
@@ -32,7 +32,9 @@ const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGCHLD];
 
 /// Longest time between two looks at the module.
 const TICK: Duration = Duration::from_secs(1);
-/// Shortest time between two starts of a waiter that failed.
+/// Shortest time between the end of a waiter and the start of another.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The same where something failed.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Blocks the signals that [`Supervisor::run`] takes one by one.
@@ -48,11 +50,11 @@ pub fn prepare_signals() -> io::Result<()> {
 pub struct Supervisor<'a, S> {
     open: &'a dyn Fn() -> io::Result<S>,
     guests: Option<File>,
-    /// Pid of the waiter.
-    waiter: Option<i32>,
+    /// Pids of the waiters.
+    waiters: Vec<i32>,
     /// Not before then may a waiter be started.
     not_before: Instant,
-    /// How the last waiter ended, when that was not by going offline: to log each trouble once.
+    /// How the last waiter ended, until all wait again: to log each trouble once.
     trouble: Option<End>,
     /// Whether the module has been given its settings.
     configured: bool,
@@ -86,7 +88,7 @@ impl<'a, S: Server> Supervisor<'a, S> {
         Self {
             open,
             guests,
-            waiter: None,
+            waiters: Vec::new(),
             not_before: Instant::now(),
             trouble: None,
             configured: true,
@@ -101,12 +103,14 @@ impl<'a, S: Server> Supervisor<'a, S> {
     pub fn run(&mut self, module: &mut dyn Module) -> Result<()> {
         loop {
             self.reap()?;
-            if self.waiter.is_some() {
+            if !self.waiters.is_empty() {
                 module.refresh(false);
-            } else if Instant::now() >= self.not_before {
+            }
+            if self.waiters.len() < waiter::COUNT && Instant::now() >= self.not_before {
                 self.look_after(module);
             }
             match process::next_signal(&SIGNALS, TICK)? {
+                None if self.waiters.len() == waiter::COUNT => self.trouble = None,
                 Some(SIGTERM | SIGINT) => break,
                 Some(SIGHUP) => {
                     if let Err(error) = module.reload() {
@@ -117,14 +121,14 @@ impl<'a, S: Server> Supervisor<'a, S> {
             }
         }
         notify::send("STOPPING=1");
-        if let Some(waiter) = self.waiter.take() {
+        for waiter in self.waiters.drain(..) {
             process::send_signal(waiter, SIGTERM)?;
             process::wait_for_end(waiter)?;
         }
         Ok(())
     }
 
-    /// Starts the waiter when the node is online, and gives a module that was unloaded and loaded again its settings.
+    /// Starts waiters when the node is online, and gives a module that was unloaded and loaded again its settings.
     fn look_after(&mut self, module: &mut dyn Module) {
         if !module.is_loaded() {
             self.configured = false;
@@ -139,10 +143,15 @@ impl<'a, S: Server> Supervisor<'a, S> {
             }
         }
         if module.is_online() {
-            module.refresh(true);
-            if let Err(error) = self.start_waiter() {
-                log::error(&format!("cannot wait for arrivals: {error}"));
-                self.not_before = Instant::now() + RETRY;
+            if self.waiters.is_empty() {
+                module.refresh(true);
+            }
+            while self.waiters.len() < waiter::COUNT {
+                if let Err(error) = self.start_waiter() {
+                    log::error(&format!("cannot wait for arrivals: {error}"));
+                    self.not_before = Instant::now() + RETRY;
+                    break;
+                }
             }
         }
     }
@@ -151,7 +160,7 @@ impl<'a, S: Server> Supervisor<'a, S> {
         let server = (self.open)()?;
         let supervisor = std::process::id() as i32;
         match process::fork()? {
-            Forked::Parent(pid) => self.waiter = Some(pid),
+            Forked::Parent(pid) => self.waiters.push(pid),
             Forked::Child => {
                 process::reset_signals();
                 waiter::run(&server, self.guests.as_ref(), supervisor)
@@ -163,7 +172,8 @@ impl<'a, S: Server> Supervisor<'a, S> {
     /// Takes all that happened to children. What a guest did is told to the kernel before its pid is free again.
     fn reap(&mut self) -> Result<()> {
         while let Some(event) = process::peek_child()? {
-            if self.waiter != Some(event.pid) {
+            let is_waiter = self.waiters.contains(&event.pid);
+            if !is_waiter {
                 self.tell(event);
             }
             let consumed = process::consume_child(event)?;
@@ -171,7 +181,8 @@ impl<'a, S: Server> Supervisor<'a, S> {
                 Some(newer) if newer.change != event.change => self.tell(newer),
                 _ => (),
             }
-            if self.waiter == Some(event.pid) && event.change.is_end() {
+            if is_waiter && event.change.is_end() {
+                self.waiters.retain(|pid| *pid != event.pid);
                 self.waiter_ended(event.change);
             }
         }
@@ -179,15 +190,13 @@ impl<'a, S: Server> Supervisor<'a, S> {
     }
 
     fn waiter_ended(&mut self, change: Change) {
-        self.waiter = None;
         let end = match change {
             Change::Exited(status) => End::from_status(status),
             _ => End::Failed,
         };
-        // At once when the node comes online again; else with a pause, so that a lasting trouble does not keep a CPU busy.
-        if end != End::Offline {
-            self.not_before = Instant::now() + RETRY;
-        }
+        // With a pause, so that a lasting trouble, or a module that takes its time to go, does not keep a CPU busy.
+        let pause = if end == End::Offline { PAUSE } else { RETRY };
+        self.not_before = Instant::now() + pause;
         if self.trouble != Some(end) {
             match end {
                 End::Offline => log::info("this node is offline: no processes can arrive"),

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The waiter: the process that waits in the kernel for arrivals and hands each to the helper of its home node.
 //!
-//! One while the node is online, a child of the supervisor. It owns the sockets to the helpers; it does nothing slow itself, so
-//! many processes may arrive at once.
+//! A few while the node is online ([`COUNT`]), children of the supervisor. Each owns the sockets to its helpers; it does nothing
+//! slow itself, so many processes may arrive at once.
 
 use std::{
     fs::File,
     io,
-    os::unix::net::UnixStream, //
+    os::unix::net::UnixStream,
+    time::{Duration, Instant}, //
 };
 
 use banyan_sys::{
@@ -47,21 +48,25 @@ impl End {
     }
 }
 
+/// Waiters of a node. A node with nobody in the kernel's wait refuses guests, so while one hands an arrival on, others wait.
+pub const COUNT: usize = 3;
+
 /// A helper, as the waiter has it.
 struct Helper {
     world: World,
     socket: UnixStream,
+    made: Instant,
 }
 
-/// Helpers that are kept; the longest unused ends when there would be more.
-const MOST_HELPERS: usize = 128;
+/// How long a helper's clocks are taken to be those of its home: no two clocks run alike.
+const FRESH: Duration = Duration::from_secs(30);
 
 /// The waiter's state.
 struct Waiter<'a, S> {
     server: &'a S,
     guests: Option<&'a File>,
     supervisor: i32,
-    /// The most recently used is the last.
+    /// One for each home.
     helpers: Vec<Helper>,
 }
 
@@ -72,6 +77,7 @@ impl<S: Server> Waiter<'_, S> {
             Forked::Parent(_) => Ok(Helper {
                 world,
                 socket: ours,
+                made: Instant::now(),
             }),
             Forked::Child => {
                 // The child must not hold the ends by which others notice that the waiter is gone.
@@ -82,23 +88,25 @@ impl<S: Server> Waiter<'_, S> {
         }
     }
 
-    /// Hands an arrival to the helper of its world, which is made if there is none.
+    /// Hands an arrival to the helper of its home, or to a new one where there is none that still keeps its time.
     fn pass(&mut self, arrival: &ServeWait) -> io::Result<()> {
         let world = World::from(arrival);
         let order = Order {
             arrival: arrival.arrival,
             pid: arrival.pid,
         };
-        if let Some(index) = self.helpers.iter().position(|helper| helper.world == world) {
-            let helper = self.helpers.remove(index);
-            if order.send(&helper.socket).is_ok() {
-                self.helpers.push(helper);
+        let found = self
+            .helpers
+            .iter()
+            .find(|helper| helper.world.home == world.home);
+        if let Some(helper) = found {
+            let fits = helper.world.is_like(&world) && helper.made.elapsed() < FRESH;
+            if fits && order.send(&helper.socket).is_ok() {
                 return Ok(());
             }
-            // It is gone: make another.
-        }
-        if self.helpers.len() >= MOST_HELPERS {
-            self.helpers.remove(0);
+            // It does what it was asked for before, then finds its socket closed and ends.
+            self.helpers
+                .retain(|helper| helper.world.home != world.home);
         }
         let helper = self.start_helper(world)?;
         order.send(&helper.socket)?;
