@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The fuzzer: one binary for all groups of decoders, chosen by the environment variable `BANYAN_FUZZ`. With
-//! `BANYAN_FUZZ_SEEDS=DIRECTORY` it only writes inputs to start from there.
+//! `BANYAN_FUZZ_SEEDS=DIRECTORY` it only prints the names of the groups and writes inputs to start from there.
 
 #![no_main]
 
@@ -11,21 +11,31 @@ use std::sync::OnceLock;
 
 static TARGET: OnceLock<&Target> = OnceLock::new();
 
-fuzz_target!(|data: &[u8]| {
-    let target = TARGET.get_or_init(|| {
-        if let Ok(directory) = std::env::var("BANYAN_FUZZ_SEEDS") {
-            for (target, number, bytes) in seeds() {
-                let to = format!("{directory}/{target}");
-                std::fs::create_dir_all(&to).unwrap();
-                std::fs::write(format!("{to}/seed{number}"), bytes).unwrap();
-            }
-            std::process::exit(0);
+fn start() {
+    if let Ok(directory) = std::env::var("BANYAN_FUZZ_SEEDS") {
+        for target in TARGETS {
+            println!("{}", target.name);
         }
-        let name = std::env::var("BANYAN_FUZZ").unwrap_or_default();
-        TARGETS.iter().find(|t| t.name == name).unwrap_or_else(|| {
-            let names: Vec<_> = TARGETS.iter().map(|t| t.name).collect();
-            panic!("BANYAN_FUZZ={name:?}: it must be one of {names:?}")
-        })
-    });
-    (target.run)(data);
-});
+        for (target, number, bytes) in seeds() {
+            let to = format!("{directory}/{target}");
+            std::fs::create_dir_all(&to).unwrap();
+            std::fs::write(format!("{to}/seed{number}"), bytes).unwrap();
+        }
+        std::process::exit(0);
+    }
+    let name = std::env::var("BANYAN_FUZZ").unwrap_or_default();
+    let Some(target) = TARGETS.iter().find(|t| t.name == name) else {
+        eprintln!("BANYAN_FUZZ={name:?}: there is no such target");
+        std::process::exit(2);
+    };
+    TARGET.get_or_init(|| target);
+}
+
+fuzz_target!(
+    init: start(),
+    |data: &[u8]| {
+        if let Some(target) = TARGET.get() {
+            (target.run)(data);
+        }
+    }
+);
