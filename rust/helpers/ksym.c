@@ -27,6 +27,8 @@
 
 #include "ksym.h"
 
+/* In a header of the FPU code's own. */
+int copy_uabi_from_kernel_to_xstate(struct fpstate *fpstate, const void *kbuf, u32 *pkru);
 int do_setitimer(int which, struct itimerspec64 *value, struct itimerspec64 *ovalue);
 int do_timer_settime(timer_t timer_id, int tmr_flags, struct itimerspec64 *new_spec64, struct itimerspec64 *old_spec64);
 long x64_sys_call(const struct pt_regs *regs, unsigned int nr);
@@ -101,6 +103,11 @@ struct user_struct *banyan_ksym_alloc_uid(kuid_t uid)
 int banyan_ksym_close_fd(unsigned int fd)
 {
 	return CALL(close_fd, fd);
+}
+
+int banyan_ksym_copy_uabi_from_kernel_to_xstate(struct fpstate *fpstate, const void *state, u32 *pkru)
+{
+	return CALL(copy_uabi_from_kernel_to_xstate, fpstate, state, pkru);
 }
 
 char *banyan_ksym_d_absolute_path(const struct path *path, char *buf, int len)

@@ -15,6 +15,7 @@
 #include <linux/uidgid_types.h>
 
 struct file;
+struct fpstate;
 struct cred;
 struct files_struct;
 struct fs_struct;
@@ -32,6 +33,7 @@ enum pid_type;
 	X(__set_task_comm)	\
 	X(alloc_uid)		\
 	X(close_fd)		\
+	X(copy_uabi_from_kernel_to_xstate) \
 	X(d_absolute_path)	\
 	X(do_arch_prctl_64)	\
 	X(do_send_sig_info)	\
@@ -70,6 +72,7 @@ void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, boo
 /* Returns NULL without memory, or if missing. */
 struct user_struct *banyan_ksym_alloc_uid(kuid_t uid);
 int banyan_ksym_close_fd(unsigned int fd);
+int banyan_ksym_copy_uabi_from_kernel_to_xstate(struct fpstate *fpstate, const void *state, u32 *pkru);
 /* Returns an ERR_PTR or the start of the path within buf. */
 char *banyan_ksym_d_absolute_path(const struct path *path, char *buf, int len);
 long banyan_ksym_do_arch_prctl_64(struct task_struct *task, int option, unsigned long arg);

@@ -4,10 +4,12 @@
 #include <linux/sched/task_stack.h>
 #include <linux/user.h>
 #include <asm/fpu/api.h>
+#include <asm/fpu/types.h>
 #include <asm/ptrace.h>
 #include <asm/segment.h>
 #include <asm/processor-flags.h>
 
+#include "ksym.h"
 #include "registers.h"
 
 static_assert(sizeof(struct user_regs_struct) == BANYAN_GENERAL_REGISTERS * sizeof(u64));
@@ -44,10 +46,19 @@ void banyan_set_user_registers(const u64 *registers)
 	to->ss = __USER_DS;
 }
 
-void banyan_park_fpu(void)
+int banyan_set_extended_state(const void *state)
 {
+	/* As x86_task_fpu(), which debug builds of the kernel do not export. */
+	struct fpu *fpu = (void *)current + sizeof(*current);
+
+	/*
+	 * From here on the state in memory is the true one: it is not saved again, and is loaded on the way to user mode. The kernel lets
+	 * no task set its own registers through its register sets, and a kernel thread may not do it either, hence the function below them.
+	 */
 	kernel_fpu_begin();
 	kernel_fpu_end();
+	fpu->last_cpu = -1;
+	return banyan_ksym_copy_uabi_from_kernel_to_xstate(fpu->fpstate, state, &current->thread.pkru);
 }
 
 bool banyan_user_64bit(void)

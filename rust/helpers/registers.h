@@ -14,8 +14,11 @@
  */
 void banyan_set_user_registers(const u64 *registers);
 
-/* Moves the current task's user FPU state from the CPU into memory, where it stays until the task returns to user mode. */
-void banyan_park_fpu(void);
+/*
+ * Sets the current task's extended state from one in the standard XSAVE layout, of the size that the kernel gives to debuggers. The task
+ * must be in process context. -EINVAL if it is not a state that this CPU can have, -ENOSYS if this kernel lacks the function for it.
+ */
+int banyan_set_extended_state(const void *state);
 
 /* Whether the registers are those of a 64-bit program. */
 bool banyan_user_64bit(void);

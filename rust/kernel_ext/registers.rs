@@ -10,14 +10,8 @@ use banyan_bindings::{
     BANYAN_GENERAL_REGISTERS, //
 };
 use kernel::{
-    bindings,
     error::to_result,
-    prelude::*,
-    sync::{
-        Arc,
-        Completion, //
-    },
-    workqueue, //
+    prelude::*, //
 };
 
 /// Number of words in [`General`].
@@ -129,60 +123,13 @@ impl Own {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not a state that this CPU can have, `EFAULT` if the size is another.
-    pub fn set_extended_state(&self, state: KVVec<u8>) -> Result {
-        let set = regset(self, NT_X86_XSTATE)?;
-        // From here on the state in memory is the true one: nothing saves the CPU's over it. The kernel lets no task set its own
-        // registers by this way, so another does, while this one waits.
-        // SAFETY: The current task is a user task in process context.
-        unsafe { banyan_bindings::banyan_park_fpu() };
-        let job = Arc::pin_init(
-            pin_init!(SetExtended {
-                done <- Completion::new(),
-                result: kernel::sync::atomic::Atomic::new(0),
-            }),
-            GFP_KERNEL,
-        )?;
-        let worker = job.clone();
-        let target = Target { task: self.raw(), set };
-        workqueue::system().try_spawn(GFP_KERNEL, move || {
-            let target = target;
-            // SAFETY: The task waits for `done` below, uninterruptibly, so it lives and does not use its FPU; `state` has the length
-            // given.
-            let ret = match target.set.set {
-                Some(set_state) => unsafe {
-                    set_state(
-                        target.task,
-                        target.set,
-                        0,
-                        state.len() as u32,
-                        state.as_ptr().cast(),
-                        core::ptr::null(),
-                    )
-                },
-                None => EOPNOTSUPP.to_errno(),
-            };
-            worker.result.store(ret, kernel::sync::atomic::Relaxed);
-            worker.done.complete_all();
-        })?;
-        job.done.wait_for_completion();
-        to_result(job.result.load(kernel::sync::atomic::Relaxed))
+    /// `EINVAL` if the size is another or it is not a state that this CPU can have, `ENOSYS` if this kernel lacks
+    /// `copy_uabi_from_kernel_to_xstate`.
+    pub fn set_extended_state(&self, state: &[u8]) -> Result {
+        if state.len() != extended_size(self)? {
+            return Err(EINVAL);
+        }
+        // SAFETY: The current task is a user task in process context; the state has the length that the kernel reads.
+        to_result(unsafe { banyan_bindings::banyan_set_extended_state(state.as_ptr().cast()) })
     }
-}
-
-/// A task and one of its register sets, for the worker that sets it.
-struct Target {
-    task: *mut bindings::task_struct,
-    set: &'static user_regset,
-}
-
-// SAFETY: The worker uses the task only while that waits for it; register sets are static tables of the kernel that never change.
-unsafe impl Send for Target {}
-
-/// What the waiting task and the worker share.
-#[pin_data]
-struct SetExtended {
-    #[pin]
-    done: Completion,
-    result: kernel::sync::atomic::Atomic<i32>,
 }

@@ -305,6 +305,8 @@ fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: 
     Ok(true)
 }
 
+// Apart, so that its locals are not on the stack while a file is opened or pages are received.
+#[inline(never)]
 fn restore_layout(own: &Own, rebuild: &mut Rebuild, payload: &[u8]) -> Result {
     let layout = Layout::decode(payload).map_err(|_| EBADMSG)?;
     layout.check().map_err(|_| EBADMSG)?;
@@ -330,6 +332,8 @@ fn restore_layout(own: &Own, rebuild: &mut Rebuild, payload: &[u8]) -> Result {
     own.map_vdso(usize::try_from(layout.vdso)?)
 }
 
+// Apart, so that its locals are not on the stack while a file is opened or pages are received.
+#[inline(never)]
 fn restore_area(own: &Own, rebuild: &mut Rebuild, payload: &[u8]) -> Result {
     let area = Area::decode(payload).map_err(|_| EBADMSG)?;
     area.check().map_err(|_| EBADMSG)?;

@@ -25,7 +25,6 @@ use kernel_ext::{
     },
     own::Own,
     registers::{
-        self,
         General,
         GENERAL, //
     },
@@ -93,12 +92,7 @@ fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: 
             Ok(true)
         }
         (records::EXTENDED, records::VERSION) => {
-            if payload.len() != registers::extended_size(own)? {
-                return Err(EBADMSG);
-            }
-            let mut state = KVVec::with_capacity(payload.len(), GFP_KERNEL)?;
-            state.extend_from_slice(payload, GFP_KERNEL)?;
-            own.set_extended_state(state)?;
+            own.set_extended_state(payload)?;
             Ok(true)
         }
         _ => Ok(false),
