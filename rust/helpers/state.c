@@ -37,24 +37,37 @@ void banyan_sigunlock(void)
 	spin_unlock_irq(&current->sighand->siglock);
 }
 
+bool banyan_siglock_of(struct task_struct *task)
+{
+	struct sighand_struct *handlers = rcu_dereference(task->sighand);
+
+	if (!handlers)
+		return false;
+	spin_lock_irq(&handlers->siglock);
+	if (likely(handlers == rcu_access_pointer(task->sighand)))
+		return true;
+	/* They were replaced meanwhile: it executes or exits, and what is asked about it is soon asked again. */
+	spin_unlock_irq(&handlers->siglock);
+	return false;
+}
+
+void banyan_sigunlock_of(struct task_struct *task)
+{
+	spin_unlock_irq(&task->sighand->siglock);
+}
+
 unsigned int banyan_count_signals(struct task_struct *task)
 {
-	struct sighand_struct *handlers;
 	unsigned int count = 0;
 	struct list_head *at;
 
 	rcu_read_lock();
-	handlers = rcu_dereference(task->sighand);
-	if (handlers) {
-		spin_lock_irq(&handlers->siglock);
-		/* If they were replaced meanwhile, the task is exiting or executing: then no count is needed. */
-		if (handlers == rcu_access_pointer(task->sighand)) {
-			list_for_each(at, &task->pending.list)
-				count++;
-			list_for_each(at, &task->signal->shared_pending.list)
-				count++;
-		}
-		spin_unlock_irq(&handlers->siglock);
+	if (banyan_siglock_of(task)) {
+		list_for_each(at, &task->pending.list)
+			count++;
+		list_for_each(at, &task->signal->shared_pending.list)
+			count++;
+		banyan_sigunlock_of(task);
 	}
 	rcu_read_unlock();
 	return count;

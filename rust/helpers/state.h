@@ -12,6 +12,9 @@ struct task_struct;
 /* Locks and unlocks what all signal state of the current task is under, with interrupts off. */
 void banyan_siglock(void);
 void banyan_sigunlock(void);
+/* The same for another task; the first returns false if it has no signals any more. In an RCU section. */
+bool banyan_siglock_of(struct task_struct *task);
+void banyan_sigunlock_of(struct task_struct *task);
 
 /* Number of entries in the signal queues of a task. */
 unsigned int banyan_count_signals(struct task_struct *task);

@@ -9,6 +9,7 @@
 #include <linux/sched/signal.h>
 #include <linux/time64.h>
 
+#include "state.h"
 #include "timers.h"
 
 /* As in the kernel's enum posix_timer_state, which is private. */
@@ -59,6 +60,39 @@ unsigned int banyan_timers(struct banyan_timer *timers, unsigned int max)
 		count++;
 	}
 	return count;
+}
+
+bool banyan_odd_clock(s32 clock, s32 pid)
+{
+	switch (clock) {
+	case CLOCK_REALTIME:
+	case CLOCK_MONOTONIC:
+	case CLOCK_BOOTTIME:
+	case CLOCK_TAI:
+		return false;
+	}
+	/* Clocks of devices are negative, too, and told by their low bits. */
+	return clock >= 0 || (clock & CLOCKFD_MASK) == CLOCKFD || (CPUCLOCK_PID(clock) && CPUCLOCK_PID(clock) != pid);
+}
+
+bool banyan_odd_timer(struct task_struct *task, s32 *id)
+{
+	struct k_itimer *timer;
+	bool odd = false;
+
+	rcu_read_lock();
+	if (banyan_siglock_of(task)) {
+		hlist_for_each_entry(timer, &task->signal->posix_timers, list) {
+			if (banyan_odd_clock(timer->it_clock, task->tgid)) {
+				*id = timer->it_id;
+				odd = true;
+				break;
+			}
+		}
+		banyan_sigunlock_of(task);
+	}
+	rcu_read_unlock();
+	return odd;
 }
 
 void banyan_set_overrun(s32 id, s64 overrun)

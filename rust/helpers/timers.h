@@ -5,6 +5,8 @@
 
 #include <linux/types.h>
 
+struct task_struct;
+
 /* A timer made by timer_create(2). Times are nanoseconds on the node's clocks. */
 struct banyan_timer {
 	s32 id;
@@ -24,6 +26,13 @@ struct banyan_timer {
 
 /* Copies the timers. Returns their number, of which no more than max were copied. */
 unsigned int banyan_timers(struct banyan_timer *timers, unsigned int max);
+/*
+ * Whether any timer of a task is on a clock other than CLOCK_REALTIME, MONOTONIC, BOOTTIME, TAI and those of its own CPU time. If so, its
+ * id is stored.
+ */
+bool banyan_odd_timer(struct task_struct *task, s32 *id);
+/* Whether a timer of the process pid on this clock is none of those. */
+bool banyan_odd_clock(s32 clock, s32 pid);
 /* Sets what timer_getoverrun(2) returns for a timer. */
 void banyan_set_overrun(s32 id, s64 overrun);
 

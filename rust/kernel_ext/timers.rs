@@ -8,6 +8,7 @@
 
 use crate::{
     own::Own,
+    subject::Subject,
     syscalls::Syscalls, //
 };
 use kernel::{
@@ -24,10 +25,6 @@ pub use banyan_bindings::{
 
 const SECOND: i64 = 1_000_000_000;
 const TIMER_ABSTIME: i32 = 1;
-const CLOCK_REALTIME: i32 = 0;
-const CLOCK_MONOTONIC: i32 = 1;
-const CLOCK_BOOTTIME: i32 = 7;
-const CLOCK_TAI: i32 = 11;
 
 /// Number of interval timers: real, virtual, prof.
 pub const INTERVAL_TIMERS: usize = 3;
@@ -50,12 +47,17 @@ fn itimerspec(value: i64, interval: i64) -> bindings::itimerspec64 {
 /// Whether timers on this clock can be carried by a process with this pid: clocks that count time, but for alarm clocks and those of
 /// devices, and clocks of its own CPU time.
 pub fn clock_is_plain(clock: i32, pid: i32) -> bool {
-    if clock >= 0 {
-        return matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI);
+    // SAFETY: Only figures are passed.
+    !unsafe { banyan_bindings::banyan_odd_clock(clock, pid) }
+}
+
+impl Subject {
+    /// The id of a timer that is on a clock which is not plain, if there is one.
+    pub fn odd_timer(&self) -> Option<i32> {
+        let mut id = 0;
+        // SAFETY: A reference to the task is held; the place is valid.
+        unsafe { banyan_bindings::banyan_odd_timer(self.raw(), &mut id) }.then_some(id)
     }
-    // The pid's complement stands above the three low bits; those are the kind of time, and 3 and 7 stand for devices.
-    let whose = !(clock >> 3);
-    clock & 3 != 3 && (whose == 0 || whose == pid)
 }
 
 impl Own {

@@ -117,6 +117,17 @@ fn plain_reasons(facts: &Facts) -> [(bool, Reason); 24] {
 }
 
 fn capture(own: &Own, capture: &mut Capture) -> Result {
+    // All is checked again, now that the process stands still: it may have made a thread or a child since.
+    let mut reasons = Reasons::new();
+    let this = Subject::current();
+    check(&this, &mut reasons);
+    for kind in [&super::timers::KIND, &super::signals::KIND, &super::scheduling::KIND, &super::credentials::KIND] {
+        (kind.check)(&this, &mut reasons);
+    }
+    if let Some(reason) = reasons.first() {
+        pr_info!("{} has changed: {}\n", own.pid(), reason.text());
+        return Err(EBUSY);
+    }
     own.leave_sequence().map_err(|_| EOPNOTSUPP)?;
     let Userland {
         robust_list,

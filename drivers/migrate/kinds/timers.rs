@@ -9,16 +9,19 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild, //
+    rebuild::Rebuild,
+    reasons::Reasons, //
 };
 use banyan_wire::{
     image_state as records,
+    Reason,
     Wire, //
 };
 use kernel::prelude::*;
 use kernel_ext::{
     clock,
     own::Own,
+    subject::Subject,
     syscalls::Syscalls,
     timeline::Timeline,
     timers::{
@@ -35,6 +38,7 @@ pub static KIND: Kind = Kind {
     carried: "ITIMER_REAL, ITIMER_VIRTUAL and ITIMER_PROF, POSIX timers on plain clocks and on the process's own CPU clocks with their \
               ids, overruns and signals that wait, CPU time used so far, page faults, context switches, I/O counts, start time",
     refused: "POSIX timers on alarm clocks, on devices' clocks and on other processes' CPU clocks (posix-timers)",
+    check,
     capture,
     restore,
     finish,
@@ -58,6 +62,12 @@ const ITIMER_REAL: usize = 0;
 const ITIMER_VIRTUAL: usize = 1;
 /// What the kernel adds to a CPU interval timer, so that it does not expire too early: one tick.
 const TICK_NS: i64 = 4_000_000;
+
+fn check(subject: &Subject, reasons: &mut Reasons) {
+    if let Some(id) = subject.odd_timer() {
+        reasons.push(Reason::PosixTimers, id.unsigned_abs());
+    }
+}
 
 fn capture(own: &Own, capture: &mut Capture) -> Result {
     let mut interval = [records::IntervalTimer::default(); timers::INTERVAL_TIMERS];
