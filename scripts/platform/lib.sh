@@ -88,7 +88,7 @@ locked() {
 	shift
 	mkdir -p "$(dirname -- "$file")"
 	exec {fd}>"$file"
-	if ! flock -n "$fd"; then
+	if ! flock -w 3 "$fd"; then
 		note "another run is making ${file%.lock}: waiting for it"
 		flock -w 3600 "$fd" || die "another run holds $file for more than an hour"
 	fi
