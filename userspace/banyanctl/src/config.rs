@@ -23,7 +23,7 @@ pub const KEY_FILE: &str = "/etc/banyan/key";
 /// The kernel's command line.
 pub const COMMAND_LINE: &str = "/proc/cmdline";
 /// Words `banyan.NAME=` that are meant for the network boot's first stage.
-const FOR_OTHERS: [&str; 1] = ["home"];
+const FOR_OTHERS: [&str; 2] = ["home", "coldplug"];
 
 /// Addresses at which members may be found: one, or all from one to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

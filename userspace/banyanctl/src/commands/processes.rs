@@ -150,17 +150,18 @@ pub fn locate(
     }
     let nodes = control.nodes().unwrap_or_default();
     let runs = node::title(&nodes, place.node);
+    // A process that is home again is one like any other: nobody counts on.
     let moves = match place.moves {
-        0 => "never moved".into(),
-        1 => "moved once".into(),
-        moves => format!("moved {moves} times"),
+        0 => String::new(),
+        1 => "; moved once".into(),
+        moves => format!("; moved {moves} times"),
     };
     if place.home == place.node {
-        writeln!(out, "Process {pid} runs at home, on {runs}; {moves}.")?;
+        writeln!(out, "Process {pid} runs at home, on {runs}{moves}.")?;
     } else {
         writeln!(
             out,
-            "Process {pid} runs on {runs}; its home is {}; {moves}.",
+            "Process {pid} runs on {runs}; its home is {}{moves}.",
             node::title(&nodes, place.home)
         )?;
     }

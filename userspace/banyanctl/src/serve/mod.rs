@@ -33,7 +33,10 @@ use std::{
 
 use anyhow::Result;
 use banyan_sys::{
-    wire::{uapi::ServeWait, NodeId},
+    wire::{
+        uapi::{MountRecord, ServeWait},
+        NodeId,
+    },
     Device, //
 };
 
@@ -137,8 +140,8 @@ struct Node<'a> {
     sysfs: &'a Sysfs,
     /// Mount points that the settings say are shared.
     declared: Vec<PathBuf>,
-    /// The text of /proc/self/mountinfo that the kernel was told of.
-    told: Option<String>,
+    /// The text of /proc/self/mountinfo at the last look, and the shared mounts that the kernel was told of then.
+    told: Option<(String, Vec<MountRecord>)>,
 }
 
 impl Node<'_> {
@@ -154,14 +157,17 @@ impl Node<'_> {
         Ok(settings)
     }
 
-    fn tell_mounts(&mut self, text: String) -> io::Result<()> {
+    fn tell_mounts(&mut self, text: String, anew: bool) -> io::Result<()> {
         let shared = mounts::shared(&text, &self.declared);
-        Device::open()?.tell_mounts(&shared)?;
-        log::info(&format!(
-            "{} mounts are shared with other nodes",
-            shared.len()
-        ));
-        self.told = Some(text);
+        let is_known = self.told.as_ref().is_some_and(|(_, told)| *told == shared);
+        if anew || !is_known {
+            Device::open()?.tell_mounts(&shared)?;
+            log::info(&format!(
+                "{} mounts are shared with other nodes",
+                shared.len()
+            ));
+        }
+        self.told = Some((text, shared));
         Ok(())
     }
 }
@@ -207,8 +213,9 @@ impl Module for Node<'_> {
         let Ok(text) = fs::read_to_string(mounts::MOUNTS) else {
             return;
         };
-        if anew || self.told.as_ref() != Some(&text) {
-            match self.tell_mounts(text) {
+        let is_seen = self.told.as_ref().is_some_and(|(seen, _)| *seen == text);
+        if anew || !is_seen {
+            match self.tell_mounts(text, anew) {
                 // Without banyan_migrate nobody needs to know.
                 Err(error) if error.raw_os_error() != Some(libc_errno::ENOTTY) => {
                     log::warning(&format!(
