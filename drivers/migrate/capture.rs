@@ -5,6 +5,8 @@
 //! One [`Capture`] exists for each process that is leaving, on its stack. Small records are gathered and sent together; pages go to the
 //! socket as they are, so that what a capture needs does not depend on the size of the process.
 
+use crate::kinds;
+
 use banyan::BulkSocket;
 use banyan_wire::{
     image::{
@@ -51,6 +53,8 @@ pub struct Journey {
 pub struct Capture {
     /// Who moves, from where to where.
     pub journey: Journey,
+    /// What the files kind keeps until the move is over.
+    pub files: kinds::files::Captured,
     socket: BulkSocket,
     gathered: KVVec<u8>,
     records: u64,
@@ -67,6 +71,7 @@ impl Capture {
     pub fn new(journey: Journey, socket: BulkSocket) -> Result<Self> {
         let mut capture = Self {
             journey,
+            files: Default::default(),
             socket,
             gathered: KVVec::with_capacity(GATHER, GFP_KERNEL)?,
             records: 0,

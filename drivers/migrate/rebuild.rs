@@ -56,6 +56,8 @@ pub struct Rebuild {
     pub identity: kinds::identity::Rebuilt,
     /// What the scheduling kind keeps until the end of the image.
     pub scheduling: kinds::scheduling::Rebuilt,
+    /// What the files kind keeps until the task leaves the kernel.
+    pub files: kinds::files::Rebuilt,
     /// What the signals kind keeps until the commit.
     pub signals: kinds::signals::Rebuilt,
     /// What the task kind keeps until the memory is there.
@@ -80,6 +82,7 @@ impl Rebuild {
             credentials: Default::default(),
             identity: Default::default(),
             scheduling: Default::default(),
+            files: Default::default(),
             signals: Default::default(),
             task: Default::default(),
             timers: Default::default(),

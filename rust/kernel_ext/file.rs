@@ -113,9 +113,8 @@ pub fn key(file: &File) -> usize {
 pub fn path<'a>(file: &File, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
     let room = i32::try_from(buffer.len())?;
     // SAFETY: The buffer has that many bytes.
-    let start =
-        from_err_ptr(unsafe { bindings::file_path(file.as_ptr(), buffer.as_mut_ptr(), room) })?;
-    tail(buffer, start.cast())
+    let start = unsafe { bindings::file_path(file.as_ptr(), buffer.as_mut_ptr(), room) };
+    tail(buffer, from_err_ptr(start)?.cast())
 }
 
 /// The string that a kernel function left at the end of a buffer.
@@ -336,8 +335,8 @@ impl Own {
 /// `EINVAL` for an id that is none, `ENOMEM`, and those of `f`.
 pub fn as_identity<T>(uid: u32, gid: u32, f: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: The former credentials come back below, in the same task.
-    let former =
-        from_err_ptr(unsafe { banyan_bindings::banyan_borrow_identity(uid, gid) }.cast_mut())?;
+    let former = unsafe { banyan_bindings::banyan_borrow_identity(uid, gid) };
+    let former = from_err_ptr(former.cast_mut())?;
     let result = f();
     // SAFETY: `former` comes from the call above.
     unsafe { banyan_bindings::banyan_unborrow(former) };

@@ -53,11 +53,6 @@ impl SharedMounts {
             .map(|&(_, id)| id)
     }
 
-    /// Number of shared mounts.
-    pub fn len(&self) -> usize {
-        self.list.lock().len()
-    }
-
     /// Replaces the list by what the caller of the ioctl [`uapi::MOUNTS`](banyan_wire::uapi::MOUNTS) tells. The caller is trusted: to be
     /// called only for root.
     ///

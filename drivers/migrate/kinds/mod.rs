@@ -18,6 +18,7 @@ use kernel_ext::{
 };
 
 pub mod credentials;
+pub mod files;
 pub mod identity;
 pub mod memory;
 pub mod registers;
@@ -71,6 +72,9 @@ pub static KINDS: &[&Kind] = &[
     &task::KIND,
     &memory::KIND,
     &registers::KIND,
+    &files::FILES,
+    &files::DIRECTORIES,
+    &files::PROGRAM,
     &timers::KIND,
     &signals::KIND,
     &identity::KIND,
