@@ -213,14 +213,7 @@ impl Core {
 
     /// Ends the session, if there is one.
     fn end(&self) {
-        let running = {
-            let running = self.running.lock();
-            running.as_ref().map(|running| running.session.clone())
-        };
-        if running.is_none() {
-            return;
-        }
-        // The goodbye goes out while calls are still answered; then nobody finds the session any more, and it ends.
+        // From here on nobody finds the session any more; then it says goodbye and ends.
         let running = self.running.lock().take();
         if let Some(running) = running {
             running.leave();

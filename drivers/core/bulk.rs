@@ -36,25 +36,39 @@ struct Open {
 #[pin_data]
 pub(crate) struct BulkTable {
     #[pin]
-    open: Mutex<KVec<Open>>,
+    open: Mutex<Connections>,
+}
+
+struct Connections {
+    list: KVec<Open>,
+    /// The session ends: no more are added.
+    closed: bool,
 }
 
 impl BulkTable {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            open <- new_mutex!(KVec::new()),
+            open <- new_mutex!(Connections {
+                list: KVec::new(),
+                closed: false,
+            }),
         })
     }
 
     pub(crate) fn add(self: &Arc<Self>, node: NodeId, socket: Socket) -> Result<BulkSocket> {
         let socket = Arc::new(socket, GFP_KERNEL)?;
-        self.open.lock().push(
+        let mut open = self.open.lock();
+        if open.closed {
+            return Err(ENOTCONN);
+        }
+        open.list.push(
             Open {
                 node,
                 socket: socket.clone(),
             },
             GFP_KERNEL,
         )?;
+        drop(open);
         Ok(BulkSocket {
             node,
             socket,
@@ -65,11 +79,17 @@ impl BulkTable {
 
     /// Shuts the connections with this node down, or all.
     pub(crate) fn shutdown(&self, node: Option<NodeId>) {
-        for open in self.open.lock().iter() {
+        for open in self.open.lock().list.iter() {
             if node.is_none_or(|node| node == open.node) {
                 open.socket.shutdown();
             }
         }
+    }
+
+    /// Shuts all connections down, and lets none be added.
+    pub(crate) fn close(&self) {
+        self.open.lock().closed = true;
+        self.shutdown(None);
     }
 }
 
@@ -148,6 +168,7 @@ impl Drop for BulkSocket {
         self.table
             .open
             .lock()
+            .list
             .retain(|open| !Arc::ptr_eq(&open.socket, &self.socket));
     }
 }

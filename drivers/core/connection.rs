@@ -31,10 +31,7 @@ use banyan_wire::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Full,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     },
     time::Msecs, //
@@ -63,7 +60,9 @@ use crate::{
 /// Longest time to wait for a node to take a connection.
 const CONNECT_MS: Msecs = 2_000;
 /// Connections taken at one time whose handshake is not over: strangers can cause no more threads than these.
-const MOST_STRANGERS: u32 = 32;
+const MOST_STRANGERS: usize = 64;
+/// Of them, from one address: one stranger cannot keep the others out.
+const MOST_FROM_ONE: usize = 8;
 
 /// What a handshake is about.
 enum Purpose {
@@ -150,26 +149,39 @@ impl Session {
                     continue;
                 }
             };
-            if self.strangers.fetch_add(1, Full) >= MOST_STRANGERS {
-                self.strangers.fetch_sub(1, Full);
-                self.core.stats.refused(Refusal::TooMany);
-                continue;
-            }
+            let ip = socket.peer_address().map_or(0, |address| address.ip);
             let it = self.clone();
-            let spawned = self
-                .threads
-                .spawn(fmt!("banyan/peer"), move || it.accept_one(socket));
+            let spawned = self.let_in(ip).and_then(|()| {
+                self.threads
+                    .spawn(fmt!("banyan/peer"), move || it.accept_one(socket, ip))
+                    .inspect_err(|_| self.let_out(ip))
+            });
             if spawned.is_err() {
-                self.strangers.fetch_sub(1, Full);
                 self.core.stats.refused(Refusal::TooMany);
             }
         }
     }
 
+    fn let_in(&self, ip: u32) -> Result {
+        let mut strangers = self.strangers.lock();
+        let from_it = strangers.iter().filter(|other| **other == ip).count();
+        if strangers.len() >= MOST_STRANGERS || from_it >= MOST_FROM_ONE {
+            return Err(EBUSY);
+        }
+        Ok(strangers.push(ip, GFP_KERNEL)?)
+    }
+
+    fn let_out(&self, ip: u32) {
+        let mut strangers = self.strangers.lock();
+        if let Some(i) = strangers.iter().position(|other| *other == ip) {
+            let _ = strangers.remove(i);
+        }
+    }
+
     /// The body of a thread for a connection that was taken.
-    fn accept_one(self: Arc<Self>, socket: Socket) {
+    fn accept_one(self: Arc<Self>, socket: Socket, ip: u32) {
         let opened = self.greet(&socket, Side::Acceptor, Purpose::Control);
-        self.strangers.fetch_sub(1, Full);
+        self.let_out(ip);
         match opened {
             Ok(Some(opened)) if opened.role == Role::Bulk => self.serve_bulk(socket, &opened),
             Ok(Some(opened)) => self.serve(socket, opened, Opener::Peer),

@@ -197,6 +197,7 @@ fn records(session: &Session) -> Result<KVec<NodeRecord>> {
             epoch,
             addr_be: node.addr_be,
             port: node.port,
+            name: state.name(node.node),
             ..NodeRecord::ZERO
         };
         if node.node == state.membership.me() {
@@ -205,7 +206,6 @@ fn records(session: &Session) -> Result<KVec<NodeRecord>> {
             record.flags |= NODE_FLAG_SELF;
         } else if let Some(peer) = state.peer(node.node) {
             let features = peer.features();
-            record.name = features.name;
             record.cpus = features.cpus;
             record.mem_total_kib = features.mem_total_kib;
             if let Some(heartbeat) = peer.heartbeat() {

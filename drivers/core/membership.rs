@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) membership: Membership<KVec<Row>>,
     /// By node id: the control connection in use.
     peers: KVec<Option<Arc<Peer>>>,
+    /// By node id: the host name, as the node told when it connected last.
+    names: KVec<[u8; 64]>,
     /// Connections to be opened.
     dials: KVec<Address>,
     /// The seeds are to be dialled.
@@ -77,6 +79,7 @@ impl State {
         Ok(Self {
             membership,
             peers,
+            names: KVec::from_elem([0; 64], SLOTS, GFP_KERNEL)?,
             dials: KVec::new(),
             seeds: false,
         })
@@ -85,6 +88,11 @@ impl State {
     /// Returns the connection in use with a node.
     pub(crate) fn peer(&self, node: NodeId) -> Option<&Arc<Peer>> {
         self.peers.get(node.index())?.as_ref()
+    }
+
+    /// Returns a node's host name, NUL-padded.
+    pub(crate) fn name(&self, node: NodeId) -> [u8; 64] {
+        self.names.get(node.index()).copied().unwrap_or([0; 64])
     }
 
     /// Returns all connections in use.
@@ -134,6 +142,7 @@ impl State {
         let Self {
             membership,
             peers,
+            names,
             dials,
             seeds,
         } = self;
@@ -188,6 +197,9 @@ impl State {
         });
         if let Some(peer) = newcomer.filter(|_| fate == Fate::Used) {
             if let Some(slot) = peers.get_mut(peer.node().index()) {
+                if let Some(name) = names.get_mut(peer.node().index()) {
+                    *name = peer.features().name;
+                }
                 if let Some(older) = slot.replace(peer.clone()) {
                     session.close(&older);
                 }

@@ -223,6 +223,12 @@ impl Drop for Registration {
             .lock()
             .retain(|entry| !Arc::ptr_eq(entry, &self.entry));
         self.entry.service.stopping();
+        if self.entry.ops.contains(&banyan_wire::op::OFFER) {
+            // Its bulk handlers wait for nothing but these.
+            if let Ok(session) = crate::session() {
+                session.bulk.shutdown(None);
+            }
+        }
         let idle = || self.entry.active.load(Relaxed) == 0;
         // Ends when the calls do. Nothing may cut it short, since the code that they run goes next.
         while self

@@ -3,7 +3,7 @@
 //! One stay of this node in the cluster, from `online` to leaving: at most one [`Session`] at a time, owned by [`Running`], which the
 //! module's [`Core`] holds. All threads and connections belong to it, and none outlives it.
 //!
-//! Lock order: `state`, then `notices`; `dialling` alone. None is held across a wait for the network.
+//! Lock order: `state`, then `notices`; `dialling` and `strangers` alone. None is held across a wait for the network.
 
 use banyan_member::{
     Event,
@@ -108,8 +108,9 @@ pub(crate) struct Session {
     /// Addresses that are being dialled.
     #[pin]
     pub(crate) dialling: Mutex<KVec<Address>>,
-    /// Connections taken whose handshake is not over.
-    pub(crate) strangers: Atomic<u32>,
+    /// The addresses of connections that were taken and whose handshake is not over.
+    #[pin]
+    pub(crate) strangers: Mutex<KVec<u32>>,
     next_connection: Atomic<u64>,
     pub(crate) leaving: AtomicFlag,
 }
@@ -155,10 +156,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `EHOSTUNREACH` if it is no member or not connected; `EINVAL` for this node itself.
+    /// `EHOSTUNREACH` if it is no member or not connected; `EINVAL` for this node itself; `ENOTCONN` if this node leaves.
     pub(crate) fn member(&self, node: NodeId) -> Result<Arc<Peer>> {
         if node == self.identity.node {
             return Err(EINVAL);
+        }
+        if self.leaving.load(Relaxed) {
+            return Err(ENOTCONN);
         }
         let state = self.state.lock();
         if !state.membership.is_reachable(node) {
@@ -312,7 +316,7 @@ impl Running {
                 bulk,
                 threads <- ThreadGroup::new(MOST_THREADS),
                 dialling <- new_mutex!(KVec::new()),
-                strangers: Atomic::new(0),
+                strangers <- new_mutex!(KVec::new()),
                 next_connection: Atomic::new(1),
                 leaving: AtomicFlag::new(false),
             }),
@@ -356,7 +360,7 @@ impl Drop for Running {
                 let _ = members.push(peer.node(), GFP_KERNEL);
             }
         }
-        session.bulk.shutdown(None);
+        session.bulk.close();
         session.threads.stop();
         for node in &members {
             session.tell(Notice::Down(*node));
