@@ -64,6 +64,12 @@ fn refused() -> Result {
 }
 
 fn echo() -> Result {
+    let began = monotonic_ms();
+    for _ in 0..10 {
+        pair()?;
+    }
+    let took = monotonic_ms().saturating_sub(began);
+    pr_info!("# ten connections take {took} ms\n");
     let (client, server) = pair()?;
     let mut bytes = [0; 5];
     client.send_all(b"hello", PATIENCE)?;
