@@ -9,6 +9,10 @@
 
 use crate::{
     capture::Journey,
+    faults::{
+        self,
+        Point, //
+    },
     guest::Guest,
     link,
     rebuild::Rebuild,
@@ -82,6 +86,7 @@ pub struct Arrival {
 pub fn offered(state: &State, offer: &Offer) -> Result<(), (Reason, u32)> {
     let internal = |_| (Reason::NoMemory, 0);
     let here = banyan::this_node().ok_or((Reason::NotJoined, 0))?;
+    faults::pass(Point::Offered).map_err(|reason| (reason, 0))?;
     let homeward = offer.flags & OFFER_HOMEWARD != 0;
     if offer.image_version != banyan_wire::image::IMAGE_VERSION {
         return Err((Reason::ImageVersion, 0));
@@ -168,6 +173,10 @@ impl Arrival {
             inner.phase = Phase::Receiving;
             inner.socket = Some(socket);
         }
+        if let Err(reason) = faults::pass(Point::Connected) {
+            self.abort(reason, true);
+            return Err(ENOENT);
+        }
         let handed = if self.homeward {
             state
                 .deputies
@@ -201,6 +210,9 @@ impl Arrival {
 
     /// The source commits: from here on the process runs here, if it was restored and not given up. Says what holds now.
     pub fn commit(&self) -> MigrationState {
+        if let Err(reason) = faults::pass(Point::Committing) {
+            self.abort(reason, false);
+        }
         {
             let mut inner = self.inner.lock();
             if inner.phase == Phase::Restored {
@@ -212,6 +224,7 @@ impl Arrival {
                 inner.ended_ms = clock::monotonic_ms();
             }
         }
+        let _ = faults::pass(Point::Committed);
         self.changed.wake_all();
         self.state()
     }
@@ -305,6 +318,7 @@ fn reason_of(error: Error) -> Reason {
         e if e == ESTALE => Reason::FileIdentity,
         e if e == ECONNRESET || e == ETIMEDOUT || e == EPIPE => Reason::Transport,
         e if e == EINTR => Reason::Killed,
+        e if e == ECANCELED => Reason::Injected,
         _ => Reason::TargetFailed,
     }
 }
@@ -317,13 +331,14 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     };
     let mut rebuild = Rebuild::new(arrival.journey, arrival.homeward, state.module, socket);
     let mut guest = None;
-    let received = rebuild.receive(own).and_then(|()| {
+    let received = faults::pass(Point::Rebuild).map_err(|_| ECANCELED);
+    let received = received.and_then(|()| rebuild.receive(own)).and_then(|()| {
         if !arrival.homeward {
             let new = Guest::new(own, arrival.journey.home, rebuild.journey.moves, state)?;
             state.guests.insert(new.pid, new.clone())?;
             guest = Some(new);
         }
-        Ok(())
+        faults::pass(Point::Restored).map_err(|_| ECANCELED)
     });
     let committed = match received {
         Ok(()) => arrival.await_commit(),
@@ -349,6 +364,7 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
         };
         link::tell(guest.home, op::MOVED, &moved);
     }
+    let _ = faults::pass(Point::Run);
     rebuild.committed(own);
     true
 }

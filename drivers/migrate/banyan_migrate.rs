@@ -4,25 +4,28 @@
 //!
 //! [`handover`] is the order of a move at the source and [`arrival`] at the target; [`kinds`] know the parts of a process, [`capture`] and
 //! [`rebuild`] are the two ends of its image; [`deputy`] stays at home, [`guest`] runs elsewhere, [`files`] are used by both. [`service`] is
-//! what other nodes ask, [`control`] what local programs ask, [`state`] what is known.
+//! what other nodes ask, [`control`] what local programs ask, [`state`] what is known, [`faults`] what goes
+//! wrong on purpose.
 
 #![deny(unsafe_code)]
 
-mod arrival;
-mod capture;
-mod control;
-mod deputy;
-mod files;
-mod guest;
-mod handover;
-mod kinds;
-mod link;
-mod reasons;
-mod rebuild;
-mod request;
-mod service;
-mod state;
-mod table;
+pub mod arrival;
+pub mod capture;
+pub mod control;
+pub mod debug;
+pub mod deputy;
+pub mod faults;
+pub mod files;
+pub mod guest;
+pub mod handover;
+pub mod kinds;
+pub mod link;
+pub mod reasons;
+pub mod rebuild;
+pub mod request;
+pub mod service;
+pub mod state;
+pub mod table;
 
 use kernel::{
     prelude::*,
@@ -44,6 +47,8 @@ module! {
 /// What is up while the module is loaded, in the order in which it goes.
 struct MigrateModule {
     registration: Option<banyan::Registration>,
+    #[expect(dead_code)]
+    debug: Pin<KBox<debug::DebugFiles>>,
     keeper: Option<KThread>,
     files: Option<files::Up>,
     state: Arc<state::State>,
@@ -54,6 +59,7 @@ impl kernel::Module for MigrateModule {
         let state = state::State::start(module)?;
         let mut up = Self {
             registration: None,
+            debug: debug::DebugFiles::new()?,
             keeper: None,
             files: None,
             state: state.clone(),

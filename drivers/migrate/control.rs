@@ -43,8 +43,7 @@ use banyan_wire::{
         MIGRATE_WAIT, //
     },
     NodeId,
-    Reason,
-    Wire, //
+    Reason, //
 };
 use kernel::{
     prelude::*,

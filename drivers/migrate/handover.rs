@@ -30,6 +30,10 @@ use crate::{
         Deputy,
         Place, //
     },
+    faults::{
+        self,
+        Point, //
+    },
     kinds::KINDS,
     link,
     reasons::Reasons,
@@ -199,7 +203,9 @@ fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) ->
         .departures
         .insert(pid, departure.clone())
         .map_err(|e| if e == EEXIST { Reason::Busy } else { Reason::NoMemory })?;
-    let posted = offer(subject, &journey, guest.is_some())
+    let posted = faults::pass(Point::Offer)
+        .and_then(|()| offer(subject, &journey, guest.is_some()))
+        .and_then(|()| faults::pass(Point::Connect))
         .and_then(|()| {
             banyan::open_bulk(target, journey.migration.get(), link::ANSWER_MS).map_err(|_| Reason::Transport)
         })
@@ -424,7 +430,10 @@ impl BoundaryWork for Leaving {
                 return self.stay(Reason::NoMemory);
             }
         };
-        let restored = capture_all(own, &mut capture).and_then(|()| self.departure.await_restored());
+        let restored = faults::pass(Point::Capture)
+            .and_then(|()| capture_all(own, &mut capture))
+            .and_then(|()| self.departure.await_restored())
+            .and_then(|()| faults::pass(Point::Commit));
         let fate = match restored {
             Ok(()) => self.departure.commit(own),
             Err(reason) => Fate::Stays(reason),
@@ -449,6 +458,7 @@ impl BoundaryWork for Leaving {
             }
             Fate::Gone | Fate::Lost => (),
         }
+        let _ = faults::pass(Point::Leave);
         let now = clock::monotonic_ns();
         let bytes = capture.bytes();
         for kind in KINDS {
@@ -550,19 +560,21 @@ impl Leaving {
 
 /// Captures all kinds and ends the image.
 fn capture_all(own: &Own, capture: &mut Capture) -> Result<(), Reason> {
-    let captured = KINDS
-        .iter()
-        .try_for_each(|kind| {
-            (kind.capture)(own, capture)
-                .inspect_err(|e| pr_info!("{} of {} not captured: {:?}\n", kind.name, own.pid(), e))
-        })
-        .and_then(|()| capture.end());
-    captured.map_err(|error| match error {
+    let why = |error| match error {
         _ if own.fatal_signal_pending() => Reason::Killed,
         e if e == ECONNRESET || e == EPIPE => Reason::Transport,
         e if e == ETIMEDOUT => Reason::TimedOut,
         e if e == ENOMEM => Reason::NoMemory,
         e if e == EBUSY => Reason::Changed,
         _ => Reason::CaptureFailed,
-    })
+    };
+    KINDS
+        .iter()
+        .try_for_each(|kind| {
+            (kind.capture)(own, capture)
+                .inspect_err(|e| pr_info!("{} of {} not captured: {:?}\n", kind.name, own.pid(), e))
+        })
+        .map_err(why)?;
+    faults::pass(Point::Sent)?;
+    capture.end().map_err(why)
 }

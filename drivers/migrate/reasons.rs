@@ -34,11 +34,6 @@ impl Reasons {
         }
     }
 
-    /// Whether the process can move.
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty() && !self.lost
-    }
-
     /// The first reason.
     pub fn first(&self) -> Option<Reason> {
         match self.found.first() {

@@ -62,6 +62,16 @@ pub struct Memory {
     pub available_kib: u64,
 }
 
+/// Resets the machine at once, as a power cut would, without telling anybody or writing anything back. For tests of faults.
+pub fn reset() -> ! {
+    // SAFETY: No preconditions.
+    unsafe { banyan_bindings::emergency_restart() };
+    // Not reached; the machine may take a moment.
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
 /// The machine's memory.
 pub fn memory() -> Memory {
     let (mut total_kib, mut available_kib) = (0, 0);
