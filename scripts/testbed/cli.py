@@ -47,7 +47,11 @@ def parser(usage: str) -> argparse.ArgumentParser:
     check.add_argument("--allow", metavar="REGEX")
     for name, text in (("kill", "power cut"), ("start", "power on"),
                        ("wait", "wait until a machine answers")):
-        sub.add_parser(name, help=text).add_argument("node")
+        one = sub.add_parser(name, help=text)
+        one.add_argument("node")
+        if name == "start":
+            one.add_argument("--cpu", type=int, metavar="PERCENT", help="from now on")
+            one.add_argument("--cpu-model", metavar="MODEL", help="from now on")
     link = sub.add_parser("link", help="change a machine's network link")
     link.add_argument("node")
     link.add_argument("--down", action="store_true")
@@ -72,6 +76,8 @@ def command_up(cluster: Cluster, args: argparse.Namespace) -> int:
         if not node.isdigit() or not model:
             raise ClusterError(f"--cpu-model takes NODE=MODEL, not {entry!r}")
         models[int(node)] = model
+    if not 1 <= args.cpu <= 100:
+        raise ClusterError("--cpu takes a percentage between 1 and 100")
     if args.fresh:
         cluster.down()
     cluster.up(Options(nodes=args.nodes, mem=args.mem, smp=args.smp, cpu_percent=args.cpu,
@@ -135,7 +141,8 @@ def dispatch(args: argparse.Namespace) -> int:
             raise ClusterError("cp SRC... NODE:PATH")
         return cluster.copy(args.paths[:-1], args.paths[-1])
     if args.command in ("kill", "start", "wait"):
-        cluster.ask(args.command, node=args.node)
+        cluster.ask(args.command, node=args.node, cpu=getattr(args, "cpu", None),
+                    model=getattr(args, "cpu_model", None))
         return 0
     if args.command == "down":
         if not cluster.down():

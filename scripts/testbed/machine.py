@@ -53,17 +53,17 @@ class Machine:
         self.started = 0.0
         self.up_after: float | None = None
         self.lock = threading.Lock()
-        self.throttle: threading.Thread | None = None
+        self.model = options.models.get(number, "host" if options.kvm else "max")
+        self.cpu_percent = options.cpu_percent if number else 100
 
     # -- QEMU ---------------------------------------------------------------
 
     def arguments(self) -> list[str]:
-        model = self.options.models.get(self.number, "host" if self.options.kvm else "max")
         accel = "kvm" if self.options.kvm else "tcg,thread=multi"
         number = self.number or 126
         out = [
             "-nodefaults", "-no-user-config", "-name", f"banyan-{self.name}",
-            "-machine", "q35,usb=off,smbus=off,sata=off", "-accel", accel, "-cpu", model,
+            "-machine", "q35,usb=off,smbus=off,sata=off", "-accel", accel, "-cpu", self.model,
             "-m", f"{512 if self.number == 0 else self.options.mem}M",
             "-smp", str(1 if self.number == 0 else self.options.smp),
             "-display", "none", "-vga", "none",
@@ -95,10 +95,9 @@ class Machine:
             self.process = subprocess.Popen(command + self.arguments(), env=environment,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.started, self.up_after = time.monotonic(), None
-        if self.options.cpu_percent < 100 and self.number:
-            self.throttle = threading.Thread(target=self._duty_cycle, daemon=True,
-                                             args=(self.process,))
-            self.throttle.start()
+        if self.cpu_percent < 100:
+            threading.Thread(target=self._duty_cycle, daemon=True,
+                             args=(self.process, self.cpu_percent / 100)).start()
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -111,9 +110,10 @@ class Machine:
             self.process.wait()
         self.up_after = None
 
-    def _duty_cycle(self, process: subprocess.Popen) -> None:
-        """Caps the CPU where no cgroup is at hand: runs PERCENT of each 50 ms."""
-        share = max(1, self.options.cpu_percent) / 100
+    @staticmethod
+    def _duty_cycle(process: subprocess.Popen, share: float) -> None:
+        """Caps the CPU without a cgroup at hand: the machine runs for its share of each
+        50 ms and stands still for the rest, as one that its host takes the CPU from."""
         while process.poll() is None:
             time.sleep(0.05 * share)
             process.send_signal(signal.SIGSTOP)
@@ -167,5 +167,6 @@ class Machine:
         if self.alive():
             state = "up" if self.up_after is not None else "booting"
         return {"machine": self.name, "state": state, "address": self.address,
+                "cpu_model": self.model, "cpu_percent": self.cpu_percent,
                 "pid": self.process.pid if self.alive() else None,
                 "up_after": self.up_after, "console": str(self.console)}

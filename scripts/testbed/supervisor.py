@@ -108,6 +108,10 @@ class Supervisor:
             if command == "kill":
                 machine.kill()
             elif command == "start":
+                if request.get("model"):
+                    machine.model = request["model"]
+                if request.get("cpu"):
+                    machine.cpu_percent = request["cpu"]
                 machine.start()
             elif command == "master":
                 if not machine.alive():

@@ -66,8 +66,9 @@ class TestCluster(Cluster):
     def kill_node(self, node) -> None:
         self.ask("kill", node=node)
 
-    def start_node(self, node, limit: float = 180) -> None:
-        self.ask("start", node=node)
+    def start_node(self, node, limit: float = 180, **how) -> None:
+        """`how`: model and cpu (percent), from now on."""
+        self.ask("start", node=node, **how)
         self.ask("wait", node=node, timeout=limit)
 
     def link(self, node, **change) -> None:

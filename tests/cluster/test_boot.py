@@ -96,6 +96,18 @@ def test_power_cut_and_start(cluster):
     assert cluster.sh(2, "cat /proc/sys/kernel/random/boot_id") != before
 
 
+@pytest.mark.limit(400)
+def test_cpu_models_may_differ(cluster):
+    assert " avx " in cluster.sh(1, "grep -m1 flags /proc/cpuinfo") + " "
+    cluster.kill_node(1)
+    try:
+        cluster.start_node(1, model="Nehalem")
+        assert " avx " not in cluster.sh(1, "grep -m1 flags /proc/cpuinfo") + " "
+    finally:
+        cluster.kill_node(1)
+        cluster.start_node(1, model="max")
+
+
 def round_trip(cluster, node: int) -> float:
     """Median of some pings from the head to a node, in ms."""
     text = cluster.sh("head", f"ping -c 7 -i 0.3 -W 3 10.77.0.{node}")
@@ -106,9 +118,9 @@ def round_trip(cluster, node: int) -> float:
 def test_link_delay(cluster):
     before = round_trip(cluster, 1)
     cluster.link(1, delay=50)
-    assert 100 <= round_trip(cluster, 1) - before + 1 <= 250
+    assert 100 <= round_trip(cluster, 1) <= 400
     cluster.link(1, up=True)
-    assert round_trip(cluster, 1) < before + 60
+    assert round_trip(cluster, 1) < max(90, 3 * before)
 
 
 def test_link_loss(cluster):
