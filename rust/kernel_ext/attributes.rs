@@ -94,7 +94,10 @@ impl Own {
             for (to, &from) in comm.iter_mut().zip(&task.comm) {
                 *to = from as u8;
             }
-            let mce_kill = match (task.flags & bindings::PF_MCE_PROCESS != 0, task.flags & bindings::PF_MCE_EARLY != 0) {
+            let mce_kill = match (
+                task.flags & bindings::PF_MCE_PROCESS != 0,
+                task.flags & bindings::PF_MCE_EARLY != 0,
+            ) {
                 (false, _) => 2,
                 (true, early) => early.into(),
             };
@@ -119,7 +122,9 @@ impl Own {
             *last = 0;
         }
         // SAFETY: The current task; the name ends with a NUL.
-        unsafe { banyan_bindings::banyan_ksym___set_task_comm(self.raw(), name.as_ptr().cast(), false) };
+        unsafe {
+            banyan_bindings::banyan_ksym___set_task_comm(self.raw(), name.as_ptr().cast(), false)
+        };
     }
 
     /// Sets who may trace it and whether it leaves a core dump.
@@ -200,7 +205,11 @@ impl Own {
                 // Nice 0 is static priority 120.
                 nice: task.static_prio.saturating_sub(120),
                 rt_priority: task.rt_priority,
-                slice: if task.se.custom_slice != 0 { task.se.slice } else { 0 },
+                slice: if task.se.custom_slice != 0 {
+                    task.se.slice
+                } else {
+                    0
+                },
                 timer_slack: task.timer_slack_ns,
                 default_timer_slack: task.default_timer_slack_ns,
                 io_priority: task.io_context.as_ref().map_or(0, |io| io.ioprio.into()),
@@ -220,7 +229,13 @@ impl Own {
         }
         // SAFETY: The current task; the values are checked by the function.
         to_result(unsafe {
-            banyan_bindings::banyan_set_policy(new.policy, new.reset_on_fork, new.nice, new.slice, new.rt_priority)
+            banyan_bindings::banyan_set_policy(
+                new.policy,
+                new.reset_on_fork,
+                new.nice,
+                new.slice,
+                new.rt_priority,
+            )
         })?;
         // SAFETY: The current task's own fields.
         unsafe {
@@ -240,7 +255,9 @@ impl Own {
         let count = unsafe { banyan_bindings::banyan_cpu_words() };
         let mut words = KVec::from_elem(0u32, count as usize, GFP_KERNEL)?;
         // SAFETY: The current task; `words` has room for `count` words.
-        let used = unsafe { banyan_bindings::banyan_requested_cpus(self.raw(), words.as_mut_ptr(), count) };
+        let used = unsafe {
+            banyan_bindings::banyan_requested_cpus(self.raw(), words.as_mut_ptr(), count)
+        };
         to_result(used.min(0))?;
         Ok((used > 0).then_some(words))
     }
@@ -289,12 +306,20 @@ impl Own {
 /// Whether any of these CPUs, 32 to a word, is here and in use.
 pub fn any_cpu_here(words: &[u32]) -> bool {
     // SAFETY: The length is that of the slice.
-    unsafe { banyan_bindings::banyan_any_cpu_here(words.as_ptr(), words.len().try_into().unwrap_or(u32::MAX)) }
+    unsafe {
+        banyan_bindings::banyan_any_cpu_here(
+            words.as_ptr(),
+            words.len().try_into().unwrap_or(u32::MAX),
+        )
+    }
 }
 
 /// Whether none of the CPUs behind the last that this kernel can count is among these, 32 to a word.
 pub fn all_countable(words: &[u32]) -> bool {
     // SAFETY: No preconditions.
     let count = unsafe { banyan_bindings::banyan_cpu_words() } as usize;
-    words.iter().skip(count.next_multiple_of(2)).all(|&word| word == 0)
+    words
+        .iter()
+        .skip(count.next_multiple_of(2))
+        .all(|&word| word == 0)
 }

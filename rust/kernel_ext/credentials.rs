@@ -96,8 +96,12 @@ impl Own {
     ///
     /// `EINVAL` if they contradict themselves, `ENOMEM`, `EAGAIN`, `ENOSYS` if the kernel lacks a function for it.
     pub fn set_credentials(&self, new: &Credentials, groups: &[u32], keep_keys: bool) -> Result {
-        let [inheritable, permitted, effective, bounding, ambient] = new.capabilities.map(|set| set & KNOWN_CAPABILITIES);
-        let invalid = [new.uids, new.gids].as_flattened().iter().any(|&id| id == u32::MAX);
+        let [inheritable, permitted, effective, bounding, ambient] =
+            new.capabilities.map(|set| set & KNOWN_CAPABILITIES);
+        let invalid = [new.uids, new.gids]
+            .as_flattened()
+            .iter()
+            .any(|&id| id == u32::MAX);
         if invalid || effective & !permitted != 0 || ambient & !(permitted & inheritable) != 0 {
             return Err(EINVAL);
         }
@@ -149,7 +153,11 @@ impl Own {
             (*cred).cap_ambient.val = ambient;
             (*cred).securebits = new.securebits;
             if !keep_keys {
-                for ring in [&raw mut (*cred).session_keyring, &raw mut (*cred).process_keyring, &raw mut (*cred).thread_keyring] {
+                for ring in [
+                    &raw mut (*cred).session_keyring,
+                    &raw mut (*cred).process_keyring,
+                    &raw mut (*cred).thread_keyring,
+                ] {
                     bindings::key_put(*ring);
                     *ring = core::ptr::null_mut();
                 }

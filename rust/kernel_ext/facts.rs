@@ -91,15 +91,15 @@ pub struct Facts {
 }
 
 /// Bits of `atomic_flags` that are carried or harmless: "no new privileges", and where the page cache is put.
-const PLAIN_ATOMIC_FLAGS: usize =
-    1 << bindings::PFA_NO_NEW_PRIVS | 1 << bindings::PFA_SPREAD_PAGE;
+const PLAIN_ATOMIC_FLAGS: usize = 1 << bindings::PFA_NO_NEW_PRIVS | 1 << bindings::PFA_SPREAD_PAGE;
 
 /// Thread flags: no time stamp counter, no CPUID, 32-bit addresses.
 const CPU_MODE_FLAGS: usize = 1 << bindings::TIF_NOTSC | 1 << bindings::TIF_NOCPUID;
 const COMPAT_FLAGS: usize = 1 << bindings::TIF_ADDR32;
 
 /// Bits of `thread_info::syscall_work` that stand for a process's own doing.
-const SYSCALL_DISPATCH: usize = 1 << bindings::syscall_work_bit_SYSCALL_WORK_BIT_SYSCALL_USER_DISPATCH;
+const SYSCALL_DISPATCH: usize =
+    1 << bindings::syscall_work_bit_SYSCALL_WORK_BIT_SYSCALL_USER_DISPATCH;
 
 impl Subject {
     /// Takes the snapshot.
@@ -111,18 +111,24 @@ impl Subject {
         unsafe {
             let task = &*raw;
             let signal = &*task.signal;
-            let empty = |head: *const bindings::list_head| core::ptr::eq((&raw const (*head).next).read_volatile(), head);
+            let empty = |head: *const bindings::list_head| {
+                core::ptr::eq((&raw const (*head).next).read_volatile(), head)
+            };
             let mut facts = Facts {
                 threads: (&raw const signal.nr_threads).read_volatile().max(0) as u32,
-                kernel_thread: task.flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER | bindings::PF_IO_WORKER) != 0,
-                exiting: task.flags & bindings::PF_EXITING != 0 || signal.flags & bindings::SIGNAL_GROUP_EXIT != 0,
+                kernel_thread: task.flags
+                    & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER | bindings::PF_IO_WORKER)
+                    != 0,
+                exiting: task.flags & bindings::PF_EXITING != 0
+                    || signal.flags & bindings::SIGNAL_GROUP_EXIT != 0,
                 core_dump: !signal.core_state.is_null() || task.flags & bindings::PF_DUMPCORE != 0,
                 init: signal.flags & bindings::SIGNAL_UNKILLABLE != 0,
                 traced: task.ptrace != 0,
                 tracing: !empty(&raw const task.ptraced),
                 children: !empty(&raw const task.children),
                 vfork: !task.vfork_done.is_null(),
-                stopped: signal.flags & bindings::SIGNAL_STOP_STOPPED != 0 || signal.group_stop_count != 0,
+                stopped: signal.flags & bindings::SIGNAL_STOP_STOPPED != 0
+                    || signal.group_stop_count != 0,
                 frozen: task.frozen() != 0,
                 seccomp: task.seccomp.mode != 0,
                 syscall_dispatch: task.thread_info.syscall_work & SYSCALL_DISPATCH != 0,
@@ -131,12 +137,18 @@ impl Subject {
                 uprobes: !task.utask.is_null(),
                 sem_undo: !task.sysvsem.undo_list.is_null(),
                 pi_futex: !empty(&raw const task.futex.pi_state_list),
-                compat: task.thread_info.flags & COMPAT_FLAGS != 0 || !task.futex.compat_robust_list.is_null(),
+                compat: task.thread_info.flags & COMPAT_FLAGS != 0
+                    || !task.futex.compat_robust_list.is_null(),
                 io_ports: !task.thread.io_bitmap.is_null() || task.thread.iopl_emul != 0,
                 memory_policy: !task.mempolicy.is_null(),
-                clamps: task.uclamp_req.iter().any(|clamp| clamp.user_defined() != 0),
-                cpu_mode: task.atomic_flags & !PLAIN_ATOMIC_FLAGS != 0 || task.thread_info.flags & CPU_MODE_FLAGS != 0,
-                io_flusher: task.flags & (bindings::PF_MEMALLOC_NOIO | bindings::PF_LOCAL_THROTTLE) != 0,
+                clamps: task
+                    .uclamp_req
+                    .iter()
+                    .any(|clamp| clamp.user_defined() != 0),
+                cpu_mode: task.atomic_flags & !PLAIN_ATOMIC_FLAGS != 0
+                    || task.thread_info.flags & CPU_MODE_FLAGS != 0,
+                io_flusher: task.flags & (bindings::PF_MEMALLOC_NOIO | bindings::PF_LOCAL_THROTTLE)
+                    != 0,
                 shadow_stack: banyan_bindings::banyan_shadow_stack(raw),
                 shared_fs: banyan_bindings::banyan_fs_shared(raw),
                 namespaces: banyan_bindings::banyan_other_namespaces(raw),

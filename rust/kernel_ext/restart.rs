@@ -92,7 +92,9 @@ impl Own {
                     count: data.poll.nfds as u32,
                     deadline: (data.poll.has_timeout != 0).then(|| {
                         let end = data.poll.end_time;
-                        end.tv_sec.saturating_mul(SECOND).saturating_add(end.tv_nsec as i64)
+                        end.tv_sec
+                            .saturating_mul(SECOND)
+                            .saturating_add(end.tv_nsec as i64)
                     }),
                 },
                 raw::banyan_restart_BANYAN_RESTART_FUTEX => Restart::Futex {
@@ -133,17 +135,31 @@ impl Own {
                 data.nanosleep = as_sleep(sleep);
                 raw::banyan_restart_BANYAN_RESTART_ALARM_SLEEP
             }
-            Some(&Restart::Poll { descriptors, count, deadline }) => {
+            Some(&Restart::Poll {
+                descriptors,
+                count,
+                deadline,
+            }) => {
                 let end = deadline.unwrap_or(0).max(0);
                 data.poll = bindings::restart_block__bindgen_ty_1__bindgen_ty_3 {
                     ufds: descriptors as *mut bindings::pollfd,
                     nfds: count as _,
                     has_timeout: deadline.is_some().into(),
-                    end_time: bindings::timespec64 { tv_sec: end / SECOND, tv_nsec: (end % SECOND) as _ },
+                    end_time: bindings::timespec64 {
+                        tv_sec: end / SECOND,
+                        tv_nsec: (end % SECOND) as _,
+                    },
                 };
                 raw::banyan_restart_BANYAN_RESTART_POLL
             }
-            Some(&Restart::Futex { address, address2, value, flags, bits, deadline }) => {
+            Some(&Restart::Futex {
+                address,
+                address2,
+                value,
+                flags,
+                bits,
+                deadline,
+            }) => {
                 data.futex = bindings::restart_block__bindgen_ty_1__bindgen_ty_1 {
                     uaddr: address as *mut u32,
                     val: value,

@@ -139,12 +139,15 @@ impl Drop for SigLock<'_> {
 /// The entry is in a queue whose lock is held.
 unsafe fn of_timer(entry: *mut bindings::sigqueue) -> bool {
     // SAFETY: By the safety requirements.
-    unsafe { (*entry).flags & PREALLOCATED != 0 && (*entry).info.__bindgen_anon_1.si_code == SI_TIMER }
+    unsafe {
+        (*entry).flags & PREALLOCATED != 0 && (*entry).info.__bindgen_anon_1.si_code == SI_TIMER
+    }
 }
 
 /// Whether a signal comes from a timer or a limit that the process takes along, so that it comes again where the process goes.
 fn of_clock(signal: i32, code: i32) -> bool {
-    code == SI_TIMER || (code == SI_KERNEL && matches!(signal, SIGALRM | SIGVTALRM | SIGPROF | SIGXCPU))
+    code == SI_TIMER
+        || (code == SI_KERNEL && matches!(signal, SIGALRM | SIGVTALRM | SIGPROF | SIGXCPU))
 }
 
 impl Own {
@@ -153,13 +156,21 @@ impl Own {
         let _lock = SigLock::new(self);
         // SAFETY: The current task; only it changes its handlers, and the lock is held. An index out of range gives the default.
         unsafe {
-            let Some(action) = (&(*(*self.raw()).sighand).action).get(signal.wrapping_sub(1) as usize) else {
+            let Some(action) =
+                (&(*(*self.raw()).sighand).action).get(signal.wrapping_sub(1) as usize)
+            else {
                 return Action::default();
             };
             Action {
-                handler: action.sa.sa_handler.map_or(0, |handler| handler as usize as u64),
+                handler: action
+                    .sa
+                    .sa_handler
+                    .map_or(0, |handler| handler as usize as u64),
                 flags: action.sa.sa_flags as u64,
-                restorer: action.sa.sa_restorer.map_or(0, |restorer| restorer as usize as u64),
+                restorer: action
+                    .sa
+                    .sa_restorer
+                    .map_or(0, |restorer| restorer as usize as u64),
                 mask: action.sa.sa_mask.sig[0] as u64,
             }
         }
@@ -207,7 +218,9 @@ impl Own {
         let _lock = SigLock::new(self);
         // SAFETY: The current task, under its lock; with one thread nobody else uses the handlers.
         unsafe {
-            if let Some(action) = (&mut (*(*self.raw()).sighand).action).get_mut(signal.wrapping_sub(1) as usize) {
+            if let Some(action) =
+                (&mut (*(*self.raw()).sighand).action).get_mut(signal.wrapping_sub(1) as usize)
+            {
                 action.sa = bindings::sigaction::default();
             }
         }
@@ -263,8 +276,16 @@ impl Own {
                             return;
                         }
                         let mut info = [0; INFO_SIZE];
-                        core::ptr::copy_nonoverlapping((&raw const (*entry).info).cast(), info.as_mut_ptr(), INFO_SIZE);
-                        let waiting = Waiting { signal, shared, info: Some(info) };
+                        core::ptr::copy_nonoverlapping(
+                            (&raw const (*entry).info).cast(),
+                            info.as_mut_ptr(),
+                            INFO_SIZE,
+                        );
+                        let waiting = Waiting {
+                            signal,
+                            shared,
+                            info: Some(info),
+                        };
                         if found.push_within_capacity(waiting).is_ok() {
                             (*entry).flags |= CAPTURED;
                         } else {
@@ -273,9 +294,17 @@ impl Own {
                     }
                 });
                 // SAFETY: The lock is held.
-                let bare = unsafe { (*lock.queue(shared)).signal.sig[0] as u64 } & !with_info & !bit(SIGKILL);
+                let bare = unsafe { (*lock.queue(shared)).signal.sig[0] as u64 }
+                    & !with_info
+                    & !bit(SIGKILL);
                 for signal in (1..=SIGNALS).filter(|&signal| bare & bit(signal) != 0) {
-                    fits &= found.push_within_capacity(Waiting { signal, shared, info: None }).is_ok();
+                    fits &= found
+                        .push_within_capacity(Waiting {
+                            signal,
+                            shared,
+                            info: None,
+                        })
+                        .is_ok();
                 }
             }
             if fits {
@@ -310,7 +339,9 @@ impl Own {
             let task = self.raw();
             for action in &mut (*(*task).sighand).action {
                 action.sa = bindings::sigaction {
-                    sa_handler: core::mem::transmute::<usize, bindings::__sighandler_t>(PARKED_HANDLER),
+                    sa_handler: core::mem::transmute::<usize, bindings::__sighandler_t>(
+                        PARKED_HANDLER,
+                    ),
                     ..Default::default()
                 };
             }
@@ -318,23 +349,30 @@ impl Own {
             (*task).blocked.sig[0] = 0;
 
             let mut stay = [0u64; 2];
-            for (shared, (head, stay)) in [false, true].into_iter().zip(heads.into_iter().zip(&mut stay)) {
+            for (shared, (head, stay)) in [false, true]
+                .into_iter()
+                .zip(heads.into_iter().zip(&mut stay))
+            {
                 (*head).next = head;
                 (*head).prev = head;
                 lock.each(shared, |entry| {
                     let info = &(*entry).info.__bindgen_anon_1;
-                    let goes = (*entry).flags & CAPTURED != 0 || of_clock(info.si_signo, info.si_code);
+                    let goes =
+                        (*entry).flags & CAPTURED != 0 || of_clock(info.si_signo, info.si_code);
                     if !goes || of_timer(entry) {
                         *stay |= bit(info.si_signo as u32);
                         move_tail(&raw mut (*entry).list, head);
                     }
                 });
             }
-            let mut hidden = bindings::sigset_t { sig: [bit(SIGKILL) as usize] };
+            let mut hidden = bindings::sigset_t {
+                sig: [bit(SIGKILL) as usize],
+            };
             let mut info = bindings::kernel_siginfo::default();
             let mut kind = bindings::pid_type_PIDTYPE_PID;
             while bindings::dequeue_signal(&raw mut hidden, &raw mut info, &raw mut kind) != 0 {}
-            for (shared, (head, stay)) in [false, true].into_iter().zip(heads.into_iter().zip(stay)) {
+            for (shared, (head, stay)) in [false, true].into_iter().zip(heads.into_iter().zip(stay))
+            {
                 let queue = lock.queue(shared);
                 (*queue).signal.sig[0] |= stay as usize;
                 while (*head).next != head {
@@ -353,7 +391,9 @@ impl Own {
             let _lock = SigLock::new(self);
             // SAFETY: The lock is held; a task has a mask.
             unsafe {
-                let mut hidden = bindings::sigset_t { sig: [(*self.raw()).blocked.sig[0] | bit(SIGKILL) as usize] };
+                let mut hidden = bindings::sigset_t {
+                    sig: [(*self.raw()).blocked.sig[0] | bit(SIGKILL) as usize],
+                };
                 bindings::dequeue_signal(&raw mut hidden, &raw mut info, &raw mut kind)
             }
         };
@@ -362,7 +402,9 @@ impl Own {
         }
         let mut bytes = [0; INFO_SIZE];
         // SAFETY: `kernel_siginfo` is plain bytes of this size.
-        unsafe { core::ptr::copy_nonoverlapping((&raw const info).cast(), bytes.as_mut_ptr(), INFO_SIZE) };
+        unsafe {
+            core::ptr::copy_nonoverlapping((&raw const info).cast(), bytes.as_mut_ptr(), INFO_SIZE)
+        };
         Some(Waiting {
             signal: signal as u32,
             shared: kind != bindings::pid_type_PIDTYPE_PID,
@@ -386,7 +428,9 @@ impl Own {
                 // SAFETY: The entry is in a queue whose lock is held; `kernel_siginfo` is plain bytes.
                 let info: &[u8; INFO_SIZE] = unsafe { &*(&raw const (*entry).info).cast() };
                 // SAFETY: As above.
-                if waiting.info.as_ref() == Some(info) && unsafe { (*entry).flags } & (CAPTURED | PREALLOCATED) == 0 {
+                if waiting.info.as_ref() == Some(info)
+                    && unsafe { (*entry).flags } & (CAPTURED | PREALLOCATED) == 0
+                {
                     found = entry;
                 }
             });
@@ -461,10 +505,19 @@ impl Subject {
         if info.__bindgen_anon_1.si_signo != waiting.signal as i32 {
             return Err(EINVAL);
         }
-        let kind = if waiting.shared { bindings::pid_type_PIDTYPE_TGID } else { bindings::pid_type_PIDTYPE_PID };
+        let kind = if waiting.shared {
+            bindings::pid_type_PIDTYPE_TGID
+        } else {
+            bindings::pid_type_PIDTYPE_PID
+        };
         // SAFETY: A reference to the task is held; the information is a local.
         to_result(unsafe {
-            banyan_bindings::banyan_ksym_do_send_sig_info(waiting.signal as i32, &raw mut info, self.raw(), kind)
+            banyan_bindings::banyan_ksym_do_send_sig_info(
+                waiting.signal as i32,
+                &raw mut info,
+                self.raw(),
+                kind,
+            )
         })
     }
 }

@@ -48,7 +48,10 @@ pub struct Syscalls<'own> {
 ///
 /// Those of the call.
 pub fn madvise(own: &Own, start: usize, len: usize, advice: i32) -> Result {
-    Syscalls::new(own, 0).call(number::MADVISE, [start as u64, len as u64, advice as u64, 0, 0, 0])?;
+    Syscalls::new(own, 0).call(
+        number::MADVISE,
+        [start as u64, len as u64, advice as u64, 0, 0, 0],
+    )?;
     Ok(())
 }
 
@@ -103,7 +106,9 @@ impl<'own> Syscalls<'own> {
             return Err(EFAULT);
         }
         let address = self.scratch.checked_add(offset).ok_or(EFAULT)?;
-        UserSlice::new(UserPtr::from_addr(address), bytes.len()).writer().write_slice(bytes)?;
+        UserSlice::new(UserPtr::from_addr(address), bytes.len())
+            .writer()
+            .write_slice(bytes)?;
         Ok(address as u64)
     }
 
@@ -122,7 +127,10 @@ impl<'own> Syscalls<'own> {
     /// `rt_sigaction`. The words are handler, flags, restorer, mask.
     pub fn set_signal_action(&self, signal: u32, action: [u64; 4]) -> Result {
         let address = self.put_words(action)?;
-        self.call(number::RT_SIGACTION, [signal.into(), address, NULL, 8, 0, 0])?;
+        self.call(
+            number::RT_SIGACTION,
+            [signal.into(), address, NULL, 8, 0, 0],
+        )?;
         Ok(())
     }
 
@@ -139,13 +147,24 @@ impl<'own> Syscalls<'own> {
     }
 
     /// `timer_create` with an id of one's choice, which `PR_TIMER_CREATE_RESTORE_IDS` must allow.
-    pub fn create_timer(&self, clock: i32, id: i32, value: u64, signal: u32, notify: u32, thread: i32) -> Result {
+    pub fn create_timer(
+        &self,
+        clock: i32,
+        id: i32,
+        value: u64,
+        signal: u32,
+        notify: u32,
+        thread: i32,
+    ) -> Result {
         // A `sigevent` is 64 bytes: value, signal, notify, thread id.
         let mut event = [0u8; 64];
         let id_at = 64;
         let value = value.to_ne_bytes();
         let words = [signal, notify, thread as u32].map(u32::to_ne_bytes);
-        for (to, from) in event.iter_mut().zip(Iterator::chain(value.iter(), words.as_flattened())) {
+        for (to, from) in event
+            .iter_mut()
+            .zip(Iterator::chain(value.iter(), words.as_flattened()))
+        {
             *to = *from;
         }
         let event = self.put(0, &event)?;
@@ -158,9 +177,17 @@ impl<'own> Syscalls<'own> {
     pub fn set_timer(&self, id: i32, expires: i64, interval: i64) -> Result {
         const TIMER_ABSTIME: u64 = 1;
         const SECOND: i64 = 1_000_000_000;
-        let words = [interval / SECOND, interval % SECOND, expires / SECOND, expires % SECOND];
+        let words = [
+            interval / SECOND,
+            interval % SECOND,
+            expires / SECOND,
+            expires % SECOND,
+        ];
         let address = self.put_words(words.map(|word| word as u64))?;
-        self.call(number::TIMER_SETTIME, [id as u64, TIMER_ABSTIME, address, NULL, 0, 0])?;
+        self.call(
+            number::TIMER_SETTIME,
+            [id as u64, TIMER_ABSTIME, address, NULL, 0, 0],
+        )?;
         Ok(())
     }
 
@@ -223,7 +250,10 @@ impl<'own> Syscalls<'own> {
     /// `ioprio_set` for the process.
     pub fn set_io_priority(&self, priority: u32) -> Result {
         const IOPRIO_WHO_PROCESS: u64 = 1;
-        self.call(number::IOPRIO_SET, [IOPRIO_WHO_PROCESS, 0, priority.into(), 0, 0, 0])?;
+        self.call(
+            number::IOPRIO_SET,
+            [IOPRIO_WHO_PROCESS, 0, priority.into(), 0, 0, 0],
+        )?;
         Ok(())
     }
 
@@ -236,7 +266,10 @@ impl<'own> Syscalls<'own> {
 
     /// `rseq`.
     pub fn set_rseq(&self, address: u64, size: u32, signature: u32) -> Result {
-        self.call(number::RSEQ, [address, size.into(), 0, signature.into(), 0, 0])?;
+        self.call(
+            number::RSEQ,
+            [address, size.into(), 0, signature.into(), 0, 0],
+        )?;
         Ok(())
     }
 }

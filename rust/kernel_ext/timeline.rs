@@ -40,14 +40,18 @@ impl Timeline {
 
     /// Whether a plain sleep can be on this clock.
     pub fn is_sleep_clock(clock: i32) -> bool {
-        matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI)
+        matches!(
+            clock,
+            CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI
+        )
     }
 
     /// Whether it counts the CPU time of whoever asks, rather than that of a process that it names.
     pub fn is_own_cpu_clock(clock: i32) -> bool {
         // Other CPU clocks have the complement of the pid above the three low bits, all ones for oneself; the low bits say which time
         // of thread or process, and 3 or 7 stand for descriptors.
-        matches!(clock, CLOCK_PROCESS_CPUTIME_ID | CLOCK_THREAD_CPUTIME_ID) || (clock >> 3 == -1 && clock & 3 != 3)
+        matches!(clock, CLOCK_PROCESS_CPUTIME_ID | CLOCK_THREAD_CPUTIME_ID)
+            || (clock >> 3 == -1 && clock & 3 != 3)
     }
 }
 

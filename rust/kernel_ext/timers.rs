@@ -99,12 +99,24 @@ impl Own {
     /// # Errors
     ///
     /// `EINVAL` if there is no such timer, `ENOSYS` if the kernel lacks a function for it.
-    pub fn arm_posix_timer(&self, id: i32, absolute: bool, value: i64, interval: i64, overrun_last: i64) -> Result {
+    pub fn arm_posix_timer(
+        &self,
+        id: i32,
+        absolute: bool,
+        value: i64,
+        interval: i64,
+        overrun_last: i64,
+    ) -> Result {
         let mut spec = itimerspec(value.max(1), interval);
         let flags = if absolute { TIMER_ABSTIME } else { 0 };
         // SAFETY: The times are valid; the former value is not asked for.
         to_result(unsafe {
-            banyan_bindings::banyan_ksym_do_timer_settime(id, flags, &raw mut spec, core::ptr::null_mut())
+            banyan_bindings::banyan_ksym_do_timer_settime(
+                id,
+                flags,
+                &raw mut spec,
+                core::ptr::null_mut(),
+            )
         })?;
         // SAFETY: Looks for the timer itself.
         unsafe { banyan_bindings::banyan_set_overrun(id, overrun_last) };
@@ -128,7 +140,11 @@ impl Own {
         let mut spec = itimerspec(value, interval);
         // SAFETY: The times are valid; the former value is not asked for. The kernel refuses a timer that does not exist.
         to_result(unsafe {
-            banyan_bindings::banyan_ksym_do_setitimer(which as i32, &raw mut spec, core::ptr::null_mut())
+            banyan_bindings::banyan_ksym_do_setitimer(
+                which as i32,
+                &raw mut spec,
+                core::ptr::null_mut(),
+            )
         })
     }
 

@@ -347,7 +347,7 @@ int main(int argc, char **argv)
 	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){});
 	syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 6);
 	limit(RLIMIT_NOFILE, 333);
-	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_MEMLOCK, 65536);
 	limit(RLIMIT_STACK, 6 << 20);
 	limit(RLIMIT_CPU, 100000);
 	CPU_ZERO(&cpus);

@@ -8,8 +8,8 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use banyan_wire::{
     image_state as records,
@@ -90,10 +90,20 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
 fn put_groups(capture: &mut Capture, groups: &[u32]) -> Result {
     let mut bytes = KVec::from_elem(0u8, CHUNK.saturating_mul(4), GFP_KERNEL)?;
     let len = records::encode_words(groups, &mut bytes).map_err(|_| EINVAL)?;
-    capture.record(records::GROUPS, records::VERSION, bytes.get(..len).ok_or(EINVAL)?)
+    capture.record(
+        records::GROUPS,
+        records::VERSION,
+        bytes.get(..len).ok_or(EINVAL)?,
+    )
 }
 
-fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    _own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     let state = &mut rebuild.credentials;
     match (rtype, version) {
         (records::CREDENTIALS, records::VERSION) => {

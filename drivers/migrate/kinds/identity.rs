@@ -42,7 +42,8 @@ pub struct Rebuilt {
 impl Rebuilt {
     /// Whether the process chooses the ids of its POSIX timers itself.
     pub fn chooses_timer_ids(&self) -> bool {
-        self.identity.is_some_and(|record| record.flags & identity::TIMER_IDS != 0)
+        self.identity
+            .is_some_and(|record| record.flags & identity::TIMER_IDS != 0)
     }
 }
 
@@ -74,7 +75,13 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     )
 }
 
-fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    _own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     if (rtype, version) != (records::IDENTITY, records::VERSION) {
         return Ok(false);
     }
@@ -93,11 +100,12 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     calls.set_personality(record.personality)?;
     calls.set_umask(record.umask)?;
     own.set_subreaper(record.flags & identity::SUBREAPER != 0);
-    let (disable, advised) = match record.flags & (identity::NO_HUGE_PAGES | identity::ADVISED_HUGE_PAGES) {
-        0 => (0, 0),
-        identity::NO_HUGE_PAGES => (1, 0),
-        _ => (1, PR_THP_DISABLE_EXCEPT_ADVISED),
-    };
+    let (disable, advised) =
+        match record.flags & (identity::NO_HUGE_PAGES | identity::ADVISED_HUGE_PAGES) {
+            0 => (0, 0),
+            identity::NO_HUGE_PAGES => (1, 0),
+            _ => (1, PR_THP_DISABLE_EXCEPT_ADVISED),
+        };
     calls.prctl(PR_SET_THP_DISABLE, disable, advised)?;
     calls.prctl(PR_MCE_KILL, PR_MCE_KILL_SET, record.mce_kill.into())?;
     Ok(())

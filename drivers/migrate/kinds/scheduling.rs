@@ -8,8 +8,8 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use banyan_wire::{
     image_state::{
@@ -100,12 +100,22 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     if let Some(words) = own.requested_cpus()? {
         let mut bytes = KVec::from_elem(0u8, words.len().saturating_mul(4), GFP_KERNEL)?;
         let len = records::encode_words(&words, &mut bytes).map_err(|_| EINVAL)?;
-        capture.record(records::AFFINITY, records::VERSION, bytes.get(..len).ok_or(EINVAL)?)?;
+        capture.record(
+            records::AFFINITY,
+            records::VERSION,
+            bytes.get(..len).ok_or(EINVAL)?,
+        )?;
     }
     Ok(())
 }
 
-fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    _own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     let state = &mut rebuild.scheduling;
     match (rtype, version) {
         (records::SCHEDULING, records::VERSION) => {

@@ -8,8 +8,8 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use banyan_wire::{
     image_state::{
@@ -66,7 +66,10 @@ const FIXED: [u32; 2] = [9, 19];
 fn check(subject: &Subject, reasons: &mut Reasons) {
     let count = subject.waiting_signals();
     if count > records::MAX_PENDING {
-        reasons.push(Reason::PendingSignals, u32::try_from(count).unwrap_or(u32::MAX));
+        reasons.push(
+            Reason::PendingSignals,
+            u32::try_from(count).unwrap_or(u32::MAX),
+        );
     }
 }
 
@@ -116,7 +119,11 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     }
 
     if let Some(restart) = own.restart()? {
-        capture.value(records::RESTART, records::VERSION, &encode_restart(&restart, own))?;
+        capture.value(
+            records::RESTART,
+            records::VERSION,
+            &encode_restart(&restart, own),
+        )?;
     }
     Ok(())
 }
@@ -125,7 +132,13 @@ fn undo(own: &Own, _capture: &mut Capture) {
     own.release_signals();
 }
 
-fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     let state = &mut rebuild.signals;
     match (rtype, version) {
         (records::SIGNAL_ACTIONS, records::VERSION) => {
@@ -178,7 +191,10 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     let calls = Syscalls::new(own, rebuild.scratch(own)?);
     for (signal, action) in (1..).zip(&actions) {
         if !FIXED.contains(&signal) {
-            calls.set_signal_action(signal, [action.handler, action.flags, action.restorer, action.mask])?;
+            calls.set_signal_action(
+                signal,
+                [action.handler, action.flags, action.restorer, action.mask],
+            )?;
         }
     }
     for waiting in &rebuild.signals.waiting {
@@ -273,8 +289,12 @@ fn decode_restart(record: &records::Restart, own: &Own) -> Result<Restart> {
     }
     let mut restart = match record.what {
         RestartKind::Sleep if Timeline::is_sleep_clock(sleep.clock) => Restart::Sleep(sleep),
-        RestartKind::CpuSleep if Timeline::is_own_cpu_clock(sleep.clock) => Restart::CpuSleep(sleep),
-        RestartKind::AlarmSleep if sleep.clock == 0 || sleep.clock == 1 => Restart::AlarmSleep(sleep),
+        RestartKind::CpuSleep if Timeline::is_own_cpu_clock(sleep.clock) => {
+            Restart::CpuSleep(sleep)
+        }
+        RestartKind::AlarmSleep if sleep.clock == 0 || sleep.clock == 1 => {
+            Restart::AlarmSleep(sleep)
+        }
         RestartKind::Poll => Restart::Poll {
             descriptors: record.address,
             count: record.value,

@@ -8,8 +8,8 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use banyan_wire::{
     ids,
@@ -73,9 +73,24 @@ fn check(subject: &Subject, reasons: &mut Reasons) {
     for (yes, reason) in plain_reasons(&facts) {
         about(yes, reason, 0, reasons);
     }
-    about(facts.memory_policy, Reason::NotCarried, not_carried::MEMORY_POLICY, reasons);
-    about(facts.clamps, Reason::NotCarried, not_carried::CLAMPS, reasons);
-    about(facts.io_flusher, Reason::NotCarried, not_carried::IO_FLUSHER, reasons);
+    about(
+        facts.memory_policy,
+        Reason::NotCarried,
+        not_carried::MEMORY_POLICY,
+        reasons,
+    );
+    about(
+        facts.clamps,
+        Reason::NotCarried,
+        not_carried::CLAMPS,
+        reasons,
+    );
+    about(
+        facts.io_flusher,
+        Reason::NotCarried,
+        not_carried::IO_FLUSHER,
+        reasons,
+    );
 
     // A guest lives in the time and host-name namespaces that were made for its home.
     let mut others = facts.namespaces;
@@ -121,7 +136,12 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     let mut reasons = Reasons::new();
     let this = Subject::current();
     check(&this, &mut reasons);
-    for kind in [&super::timers::KIND, &super::signals::KIND, &super::scheduling::KIND, &super::credentials::KIND] {
+    for kind in [
+        &super::timers::KIND,
+        &super::signals::KIND,
+        &super::scheduling::KIND,
+        &super::credentials::KIND,
+    ] {
         (kind.check)(&this, &mut reasons);
     }
     if let Some(reason) = reasons.first() {
@@ -149,7 +169,13 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     )
 }
 
-fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    _own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     if (rtype, version) != (records::USERLAND, records::VERSION) {
         return Ok(false);
     }

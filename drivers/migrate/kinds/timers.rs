@@ -9,8 +9,8 @@
 use super::Kind;
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use banyan_wire::{
     image_state as records,
@@ -78,8 +78,16 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
             waits,
         } = from;
         let shift = which == ITIMER_REAL && expires != 0;
-        let expires = if shift { own.to_virtual(Timeline::Monotonic, expires) } else { expires };
-        *to = records::IntervalTimer { expires, interval, waits };
+        let expires = if shift {
+            own.to_virtual(Timeline::Monotonic, expires)
+        } else {
+            expires
+        };
+        *to = records::IntervalTimer {
+            expires,
+            interval,
+            waits,
+        };
     }
     capture.value(
         records::INTERVAL_TIMERS,
@@ -158,7 +166,13 @@ fn timeline(clock: i32, relative: u32) -> Timeline {
     Timeline::of_clock(clock)
 }
 
-fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    _own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     let state = &mut rebuild.timers;
     match (rtype, version) {
         (records::INTERVAL_TIMERS, records::VERSION) => {
@@ -166,7 +180,10 @@ fn restore(_own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload:
         }
         (records::POSIX_TIMER, records::VERSION) => {
             let timer = records::PosixTimer::decode(payload).map_err(|_| EBADMSG)?;
-            if state.posix.len() >= records::MAX_POSIX_TIMERS || timer.interval < 0 || timer.expires < 0 {
+            if state.posix.len() >= records::MAX_POSIX_TIMERS
+                || timer.interval < 0
+                || timer.expires < 0
+            {
                 return Err(EBADMSG);
             }
             state.posix.push(timer, GFP_KERNEL)?;
@@ -191,10 +208,25 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
         if !timers::clock_is_plain(timer.clock, own.pid()) {
             return Err(EBADMSG);
         }
-        let thread = if timer.notify & SIGEV_THREAD_ID != 0 { own.pid() } else { 0 };
-        calls.create_timer(timer.clock, timer.id, timer.value, timer.signal, timer.notify, thread)?;
+        let thread = if timer.notify & SIGEV_THREAD_ID != 0 {
+            own.pid()
+        } else {
+            0
+        };
+        calls.create_timer(
+            timer.clock,
+            timer.id,
+            timer.value,
+            timer.signal,
+            timer.notify,
+            thread,
+        )?;
     }
-    calls.prctl(PR_TIMER_CREATE_RESTORE_IDS, rebuild.identity.chooses_timer_ids().into(), 0)?;
+    calls.prctl(
+        PR_TIMER_CREATE_RESTORE_IDS,
+        rebuild.identity.chooses_timer_ids().into(),
+        0,
+    )?;
     Ok(())
 }
 
@@ -229,7 +261,13 @@ fn committed(own: &Own, rebuild: &mut Rebuild) {
     let all = user.wrapping_add(used.stime[0].wrapping_add(used.stime[1]) as i64);
     let monotonic = clock::monotonic_ns() as i64;
 
-    for (which, timer) in rebuild.timers.interval.iter().flat_map(|it| it.timers).enumerate() {
+    for (which, timer) in rebuild
+        .timers
+        .interval
+        .iter()
+        .flat_map(|it| it.timers)
+        .enumerate()
+    {
         let interval = timer.interval.max(0);
         if timer.expires == 0 {
             // A CPU timer keeps its interval without running; nobody can tell.
@@ -243,12 +281,22 @@ fn committed(own: &Own, rebuild: &mut Rebuild) {
                 own.set_waiting_timer(expires, interval);
             } else {
                 let left = expires.saturating_sub(monotonic).max(1);
-                complain("an interval timer", own.set_interval_timer(which, left, interval));
+                complain(
+                    "an interval timer",
+                    own.set_interval_timer(which, left, interval),
+                );
             }
         } else {
             let now = if which == ITIMER_VIRTUAL { user } else { all };
-            let left = timer.expires.saturating_sub(now).saturating_sub(TICK_NS).max(1);
-            complain("an interval timer", own.set_interval_timer(which, left, interval));
+            let left = timer
+                .expires
+                .saturating_sub(now)
+                .saturating_sub(TICK_NS)
+                .max(1);
+            complain(
+                "an interval timer",
+                own.set_interval_timer(which, left, interval),
+            );
         }
     }
 
@@ -257,10 +305,18 @@ fn committed(own: &Own, rebuild: &mut Rebuild) {
             continue;
         }
         let result = if timer.relative != 0 {
-            let left = own.to_raw(Timeline::Monotonic, timer.expires).saturating_sub(monotonic);
+            let left = own
+                .to_raw(Timeline::Monotonic, timer.expires)
+                .saturating_sub(monotonic);
             own.arm_posix_timer(timer.id, false, left, timer.interval, timer.overrun_last)
         } else {
-            own.arm_posix_timer(timer.id, true, timer.expires, timer.interval, timer.overrun_last)
+            own.arm_posix_timer(
+                timer.id,
+                true,
+                timer.expires,
+                timer.interval,
+                timer.overrun_last,
+            )
         };
         complain("a timer", result);
     }
