@@ -17,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/stat.h>
 #include <linux/uidgid.h>
 #include <linux/uio.h>
 
@@ -70,6 +71,13 @@ void banyan_file_facts(struct file *file, struct banyan_file_facts *facts)
 	spin_lock(&dentry->d_lock);
 	strscpy(facts->name, dentry->d_name.name, sizeof(facts->name));
 	spin_unlock(&dentry->d_lock);
+}
+
+int banyan_file_refresh(struct file *file)
+{
+	struct kstat stat;
+
+	return vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS, AT_STATX_FORCE_SYNC);
 }
 
 unsigned int banyan_file_locks(struct file *file, const void *files)

@@ -47,6 +47,8 @@ struct banyan_file_facts {
 };
 
 void banyan_file_facts(struct file *file, struct banyan_file_facts *facts);
+/* Has the file system ask its server what the file is now, so that the facts are no older than this call. */
+int banyan_file_refresh(struct file *file);
 
 /* Locks of a file: bits of the result of banyan_file_locks(). */
 enum banyan_file_locked {

@@ -84,6 +84,16 @@ pub fn facts(file: &File) -> Facts {
     facts
 }
 
+/// Has the file system ask its server what the file is now, so that the [`facts`] are no older than this call.
+///
+/// # Errors
+///
+/// Those of `statx(2)` with `AT_STATX_FORCE_SYNC`.
+pub fn refresh(file: &File) -> Result {
+    // SAFETY: The file is valid.
+    to_result(unsafe { banyan_bindings::banyan_file_refresh(file.as_ptr()) })
+}
+
 /// The text of [`Facts::name`].
 pub fn name(facts: &Facts) -> &[u8] {
     // SAFETY: Any `c_char` is a `u8`.

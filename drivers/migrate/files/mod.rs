@@ -33,6 +33,7 @@ use kernel::{
     sync::Arc, //
 };
 use kernel_ext::{
+    clock,
     file::{
         self,
         Facts, //
@@ -49,6 +50,9 @@ use proxy::{
     Proxy, //
 };
 use shared_mounts::SharedMounts;
+
+/// How long after a change a file's time is asked of the server, seconds. Longer than any cache of attributes lives.
+const RECENT_S: i64 = 120;
 
 /// Everything about files that outlives one move.
 #[pin_data]
@@ -190,7 +194,12 @@ pub fn mapping_refusal(file: &File) -> Option<Reason> {
 ///
 /// `EXDEV` if it is not on a shared mount, `ESTALE` if it was removed, `ENAMETOOLONG`.
 pub fn describe(file: &File, out: &mut [u8]) -> Result<usize> {
-    let facts = file::facts(file);
+    let mut facts = file::facts(file);
+    // What was written a moment ago, from here or elsewhere, may have a time here that the server does not know.
+    if facts.mtime_seconds.saturating_add(RECENT_S) > clock::realtime_ns() as i64 / 1_000_000_000 {
+        file::refresh(file)?;
+        facts = file::facts(file);
+    }
     if facts.unlinked {
         return Err(ESTALE);
     }

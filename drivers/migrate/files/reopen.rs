@@ -27,6 +27,7 @@ use kernel::{
     },
     fs::File,
     prelude::*,
+    str::BStr,
     sync::aref::ARef, //
 };
 use kernel_ext::file::{
@@ -130,14 +131,21 @@ pub fn for_mapping(record: &[u8]) -> Result<ARef<File>> {
         image_files::decode_with_path::<FileIdentity>(record).map_err(|_| EBADMSG)?;
     let opened =
         super::files()?.reopen(&identity, path, identity.flags & (O_ACCMODE | O_LARGEFILE))?;
-    let facts = file::facts(&opened);
     // A file that the process itself writes through the mapping changes by that.
     let written = identity.flags & O_ACCMODE == O_RDWR;
-    let same = facts.size == identity.size
-        && facts.mtime_seconds == identity.mtime_seconds
-        && facts.mtime_nanoseconds == identity.mtime_nanoseconds;
-    if !same && !written {
-        return Err(ESTALE);
+    if !written && !unchanged(&file::facts(&opened), &identity) {
+        // What this node knows of it may be old.
+        file::refresh(&opened)?;
+        if !unchanged(&file::facts(&opened), &identity) {
+            pr_notice!("{:?} was changed meanwhile\n", BStr::from_bytes(path));
+            return Err(ESTALE);
+        }
     }
     Ok(opened)
+}
+
+fn unchanged(facts: &Facts, identity: &FileIdentity) -> bool {
+    facts.size == identity.size
+        && facts.mtime_seconds == identity.mtime_seconds
+        && facts.mtime_nanoseconds == identity.mtime_nanoseconds
 }
