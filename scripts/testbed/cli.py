@@ -29,6 +29,8 @@ def parser(usage: str) -> argparse.ArgumentParser:
     up.add_argument("--cpu-model", action="append", default=[], metavar="NODE=MODEL",
                     help="QEMU CPU model of one node, as in 2=Nehalem")
     up.add_argument("--append", default="", help="more kernel command line for nodes")
+    up.add_argument("--kvm", action="store_true",
+                    help="hardware virtualisation, if it boots the kernel here")
     up.add_argument("--fresh", action="store_true", help="take down what is up first")
 
     status = sub.add_parser("status", help="what runs")
@@ -81,7 +83,7 @@ def command_up(cluster: Cluster, args: argparse.Namespace) -> int:
     if args.fresh:
         cluster.down()
     cluster.up(Options(nodes=args.nodes, mem=args.mem, smp=args.smp, cpu_percent=args.cpu,
-                       models=models, append=args.append), say)
+                       models=models, append=args.append, kvm=args.kvm), say)
     return 0
 
 

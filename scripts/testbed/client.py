@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from . import console, inject, paths
+from . import console, inject, kvm, paths
 from .machine import Options
 
 
@@ -109,6 +109,9 @@ class Cluster:
         if done.returncode:
             raise ClusterError("the network root could not be built")
         image = Path(done.stdout.strip())
+        if options.kvm and not kvm.works(image):
+            say("KVM does not boot the kernel here: using software emulation")
+            options.kvm = False
         keeper = None
         try:
             modules = self._prepare(image, options)
