@@ -154,38 +154,46 @@ def add_products(tar: Tar, image: Path, prefix: str, enable: bool = True) -> lis
     return sorted(Path(name).name for name in products if name.endswith(".ko"))
 
 
-def boot_script(cluster: str, nodes: int, extra: str) -> str:
-    """What iPXE runs, on real machines too."""
-    last = f"-{nodes}" if nodes > 1 else ""
+def boot_script(base: str, server: str, cluster: str, join: str, extra: list[str]) -> str:
+    """What iPXE runs, in the test bed as on real machines. `base` is where the kernel
+    is fetched from; ${...} are iPXE's."""
     arguments = [
-        f"nfsroot={HEAD}:/srv/banyan,port=2049,mountport=20048,mountproto=tcp,"
+        f"nfsroot={server}:/srv/banyan,port=2049,mountport=20048,mountproto=tcp,"
         "nocto,noatime,actimeo=30",
         "ip=${ip}::${gateway}:${netmask}:${hostname}", "BOOTIF=01-${mac:hexhyp}",
-        "console=tty0", "console=ttyS0,115200", "loglevel=5",
-        "net.ifnames=0", "systemd.show_status=0",
-        # An emulated machine has few devices, all of them known: what saves time here.
-        "banyan.coldplug=0", "systemd.getty_auto=0", "lsm=landlock,yama,apparmor",
-        f"banyan.cluster={cluster}", f"banyan.join={address(1)}{last}", extra]
+        "console=tty0", "console=ttyS0,115200", f"banyan.cluster={cluster}",
+        f"banyan.join={join}"] + extra
     return "\n".join([
-        "#!ipxe", "set base http://${next-server}",
-        "kernel ${base}/vmlinuz initrd=node.img " + " ".join(arguments).strip(),
-        "initrd ${base}/node.img", "boot", ""])
+        "#!ipxe", f"kernel {base}/vmlinuz initrd=node.img " + " ".join(arguments),
+        f"initrd {base}/node.img", "boot", ""])
 
 
-def dnsmasq(nodes: int) -> str:
-    lines = [
+# An emulated machine has few devices, all of them known: what saves time there.
+EMULATED = ["loglevel=5", "net.ifnames=0", "systemd.show_status=0", "banyan.coldplug=0",
+            "systemd.getty_auto=0", "lsm=landlock,yama,apparmor"]
+
+
+def dnsmasq(hosts: list[tuple[str, str, str]], network: str, netmask: str) -> list[str]:
+    """Settings of the boot server's dnsmasq: addresses for `hosts` (MAC, address, name)
+    and network boot: iPXE gets the script, others get iPXE, for BIOS or for UEFI."""
+    return [
         "port=0", "bind-interfaces", "no-ping", "dhcp-authoritative", "leasefile-ro",
-        "dhcp-range=10.77.0.0,static,255.255.255.0,infinite",
+        f"dhcp-range={network},static,{netmask},infinite",
         "enable-tftp", "tftp-root=/srv/tftp",
-        "dhcp-option=option:router", "dhcp-option=option:dns-server",
         "dhcp-match=set:ipxe,175",
         "dhcp-match=set:efi64,option:client-arch,7",
         "dhcp-match=set:efi64,option:client-arch,9",
         "dhcp-boot=tag:ipxe,boot.ipxe",
         "dhcp-boot=tag:!ipxe,tag:efi64,snponly.efi",
-        "dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe"]
-    lines += [f"dhcp-host={mac(k)},{address(k)},node{k},infinite" for k in range(1, nodes + 1)]
-    return "\n".join(line for line in lines if line) + "\n"
+        "dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe",
+    ] + [f"dhcp-host={mac},{address},{name},infinite" for mac, address, name in hosts]
+
+
+def exports(network: str) -> str:
+    """The root for all to read, /home for all to write; fsid keeps file handles stable."""
+    options = "no_root_squash,no_subtree_check"
+    return (f"/srv/banyan {network}(ro,{options},async,fsid=1)\n"
+            f"/home {network}(rw,{options},%s,fsid=2)\n")
 
 
 def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: int,
@@ -202,11 +210,16 @@ def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: in
             tar.data(f"{place}/root/.ssh/authorized_keys", public, 0o600)
         tar.data("root/etc/banyan/key", (state / "key").read_bytes(), 0o600)
         tar.data("head/etc/banyan/network", f"ADDRESS={HEAD}\nNAME=head\n")
-        tar.data("head/etc/banyan/dnsmasq.conf", dnsmasq(nodes))
-        tar.data("head/etc/exports",
-                 "/srv/banyan *(ro,no_root_squash,async,no_subtree_check,fsid=1)\n"
-                 "/home *(rw,no_root_squash,async,no_subtree_check,fsid=2)\n")
-        tar.data("head/srv/tftp/boot.ipxe", boot_script(cluster, nodes, extra))
+        hosts = [(mac(k), address(k), f"node{k}") for k in range(1, nodes + 1)]
+        lines = dnsmasq(hosts, "10.77.0.0", "255.255.255.0")
+        # No way out of the test bed: no router, no name server.
+        lines += ["dhcp-option=option:router", "dhcp-option=option:dns-server"]
+        tar.data("head/etc/banyan/dnsmasq.conf", "\n".join(lines) + "\n")
+        tar.data("head/etc/exports", exports("*") % "async")
+        last = f"-{nodes}" if nodes > 1 else ""
+        tar.data("head/srv/tftp/boot.ipxe",
+                 boot_script("http://${next-server}", HEAD, cluster, f"{address(1)}{last}",
+                             EMULATED + extra.split()))
         for name in HTTP_FILES:
             tar.file(f"head/srv/tftp/{name}", image / name, 0o644)
         for name in ("undionly.kpxe", "snponly.efi"):
