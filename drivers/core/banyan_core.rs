@@ -137,7 +137,7 @@ impl Core {
     /// Takes the settings for a session; says in the log what is missing.
     fn identity(&self) -> Result<Identity> {
         let settings = self.settings.lock();
-        let key = settings.key.clone().ok_or(ENOKEY).inspect_err(|_| {
+        let key = settings.key.clone().ok_or(EINVAL).inspect_err(|_| {
             pr_err!("cannot join: no cluster key (/etc/banyan/key)\n");
         })?;
         if settings.cluster.is_empty() {
@@ -147,7 +147,7 @@ impl Core {
         let ip = settings
             .address
             .or_else(local_address)
-            .ok_or(ENETDOWN)
+            .ok_or(EINVAL)
             .inspect_err(|_| {
                 pr_err!("cannot join: no IPv4 address (address = A.B.C.D)\n");
             })?;
@@ -176,7 +176,7 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// `ENOKEY`, `EINVAL`, `ENETDOWN` if a setting is missing; `EADDRINUSE`; `ENOMEM`.
+    /// `EINVAL` if a setting is missing; `EADDRINUSE`; `ENOMEM`.
     pub(crate) fn join(self: &Arc<Self>) -> Result {
         let _transition = self.transition.lock();
         if self.running.lock().is_some() {

@@ -38,7 +38,10 @@ use kernel::{
 };
 use kernel_ext::{
     clock::monotonic_ms,
-    kthread::should_stop,
+    kthread::{
+        set_nice,
+        should_stop, //
+    },
     socket::{
         Address,
         Listener,
@@ -54,7 +57,10 @@ use crate::{
     membership::Fate,
     peer::Peer,
     rpc::Responder,
-    session::Session, //
+    session::{
+        Session,
+        NICE, //
+    }, //
 };
 
 /// Longest time to wait for a node to take a connection.
@@ -287,11 +293,13 @@ impl Session {
         let spawned = self
             .threads
             .spawn(fmt!("banyan/tx/{}", opened.node.get()), move || {
+                set_nice(NICE);
                 writer.write_frames()
             });
         if spawned.is_err() {
             return;
         }
+        set_nice(NICE);
         self.core.stats.connections.one();
         let (fate, dials) = {
             let mut state = self.state.lock();

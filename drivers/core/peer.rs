@@ -3,11 +3,11 @@
 //! A control connection with another node: at most one in use for each node, kept in the session's table and by the two threads that
 //! serve it. One thread reads frames and hands them out, one writes what is queued.
 //!
-//! Whoever sends only queues. Answers and messages never wait, so that a reader cannot be held up by a writer, whose peer's reader
+//! Whoever sends writes at once if nobody else is writing and the socket has room, else only queues. Answers and messages never wait, so that a reader cannot be held up by a writer, whose peer's reader
 //! is held up by its writer, and so on round; a connection with too much queued for its peer to be alive is closed. Only new
 //! requests wait for room.
 //!
-//! Lock order: `queue` is innermost; never held while sending.
+//! Lock order: `queue` is innermost; never held while writing to the socket, which `Queue::writing` reserves.
 
 use banyan_member::Opener;
 use banyan_wire::{
@@ -35,11 +35,14 @@ use kernel::{
     time::Msecs, //
 };
 use kernel_ext::{
+    clock::monotonic_ms,
+    kthread::should_stop,
     socket::{
         Patience,
         Socket, //
     },
     wait::{
+        pause,
         Interrupt,
         WaitQueue, //
     }, //
@@ -60,7 +63,12 @@ const FRAME_STALL_MS: Msecs = 10_000;
 type Frame = KVVec<u8>;
 
 struct Queue {
+    /// What the socket had no room for, of a frame that was begun: from this byte on.
+    begun: Option<(Frame, usize)>,
+    /// Frames to be written after it.
     frames: KVec<Frame>,
+    /// Somebody writes to the socket, who looks at `frames` afterwards.
+    writing: bool,
     /// Bytes that are queued or being written.
     bytes: usize,
 }
@@ -105,7 +113,12 @@ impl Peer {
                 connection,
                 features,
                 socket,
-                queue <- new_mutex!(Queue { frames: KVec::new(), bytes: 0 }),
+                queue <- new_mutex!(Queue {
+                    begun: None,
+                    frames: KVec::new(),
+                    writing: false,
+                    bytes: 0,
+                }),
                 changed <- WaitQueue::new(),
                 closed: AtomicFlag::new(false),
                 heartbeat <- new_mutex!(None),
@@ -154,7 +167,7 @@ impl Peer {
             let mut queue = self.queue.lock();
             self.closed.store(true, Relaxed);
             queue.bytes = 0;
-            core::mem::take(&mut queue.frames)
+            (queue.begun.take(), core::mem::take(&mut queue.frames))
         };
         drop(dropped);
         self.socket.shutdown();
@@ -163,9 +176,11 @@ impl Peer {
 
     /// Waits until all that was queued is written, or so long.
     pub(crate) fn flush(&self, timeout: Msecs) {
-        let _ = self.changed.wait(Interrupt::Killable, timeout, || {
-            self.queue.lock().bytes == 0
-        });
+        // Seldom and short: not worth a wake-up after each frame.
+        let end = monotonic_ms().saturating_add(timeout.into());
+        while self.queue.lock().bytes > 0 && monotonic_ms() < end {
+            pause();
+        }
     }
 
     fn make(&self, header: Result<FrameHeader, WireError>, payload: &[u8]) -> Result<Frame> {
@@ -185,7 +200,7 @@ impl Peer {
         self.core.epoch()
     }
 
-    /// Queues a frame unless more than `limit` bytes are queued; takes it out of `frame` if so.
+    /// Writes or queues a frame unless more than `limit` bytes are queued; takes it out of `frame` if so.
     fn queue(&self, frame: &mut Option<Frame>, limit: usize) -> Result {
         let mut queue = self.queue.lock();
         if self.closed.load(Relaxed) {
@@ -194,14 +209,56 @@ impl Peer {
         if queue.bytes > limit {
             return Err(ENOBUFS);
         }
-        queue.frames.reserve(1, GFP_KERNEL)?;
-        if let Some(frame) = frame.take() {
-            queue.bytes += frame.len();
-            queue.frames.push(frame, GFP_KERNEL)?;
+        let idle = !queue.writing && queue.begun.is_none() && queue.frames.is_empty();
+        if !idle {
+            queue.frames.reserve(1, GFP_KERNEL)?;
         }
+        let Some(frame) = frame.take() else {
+            return Ok(());
+        };
+        queue.bytes += frame.len();
+        if idle {
+            queue.writing = true;
+            drop(queue);
+            return self.write_now(frame);
+        }
+        queue.frames.push(frame, GFP_KERNEL)?;
         drop(queue);
         self.changed.wake_all();
         Ok(())
+    }
+
+    /// Writes a frame, as far as the socket has room; leaves the rest to the writer. The caller has reserved the socket.
+    fn write_now(&self, frame: Frame) -> Result {
+        let sent = self.socket.try_send(&frame);
+        let mut queue = self.queue.lock();
+        queue.writing = false;
+        let left = match sent {
+            Err(_) => {
+                drop(queue);
+                self.close();
+                return Err(EHOSTUNREACH);
+            }
+            Ok(sent) if sent < frame.len() => {
+                queue.begun = Some((frame, sent));
+                true
+            }
+            Ok(_) => {
+                self.written(&mut queue, &frame);
+                !queue.frames.is_empty()
+            }
+        };
+        drop(queue);
+        if left {
+            self.changed.wake_all();
+        }
+        Ok(())
+    }
+
+    fn written(&self, queue: &mut Queue, frame: &Frame) {
+        queue.bytes = queue.bytes.saturating_sub(frame.len());
+        self.core.stats.frames_out.one();
+        self.core.stats.bytes_out.add(frame.len());
     }
 
     fn queue_now(&self, frame: Frame) -> Result {
@@ -264,8 +321,12 @@ impl Peer {
     /// The body of the writing thread: until the connection is closed.
     pub(crate) fn write_frames(&self) {
         let mut frames = KVec::new();
-        while !self.closed.load(Relaxed) && !kernel_ext::kthread::should_stop() {
-            let more = || !self.queue.lock().frames.is_empty() || self.closed.load(Relaxed);
+        while !self.closed.load(Relaxed) && !should_stop() {
+            let more = || {
+                let queue = self.queue.lock();
+                let some = queue.begun.is_some() || !queue.frames.is_empty();
+                (some && !queue.writing) || self.closed.load(Relaxed)
+            };
             if self
                 .changed
                 .wait(Interrupt::Killable, 10_000, more)
@@ -273,26 +334,37 @@ impl Peer {
             {
                 continue;
             }
-            core::mem::swap(&mut frames, &mut self.queue.lock().frames);
-            for frame in frames.drain_all() {
-                if let Err(e) = self
-                    .socket
-                    .send_all(&frame, Patience::killable(FRAME_STALL_MS))
-                {
-                    if !self.closed.load(Relaxed) {
-                        pr_info!("connection with node {} failed: {:?}\n", self.node.get(), e);
-                    }
-                    self.close();
-                    return;
-                }
-                self.core.stats.frames_out.one();
-                self.core.stats.bytes_out.add(frame.len());
+            let begun = {
                 let mut queue = self.queue.lock();
-                queue.bytes = queue.bytes.saturating_sub(frame.len());
-                drop(queue);
-                self.changed.wake_all();
+                if queue.writing {
+                    continue;
+                }
+                queue.writing = true;
+                core::mem::swap(&mut frames, &mut queue.frames);
+                queue.begun.take()
+            };
+            let result = self.write_all(begun, &mut frames);
+            self.queue.lock().writing = false;
+            if let Err(e) = result {
+                if !self.closed.load(Relaxed) {
+                    let node = self.node.get();
+                    pr_info!("connection with node {node} failed: {e:?}\n");
+                }
+                self.close();
             }
         }
+    }
+
+    fn write_all(&self, begun: Option<(Frame, usize)>, frames: &mut KVec<Frame>) -> Result {
+        let rest = frames.drain_all().map(|frame| (frame, 0));
+        for (frame, from) in Iterator::chain(begun.into_iter(), rest) {
+            let bytes = frame.get(from..).unwrap_or(&[]);
+            let patience = Patience::killable(FRAME_STALL_MS);
+            self.socket.send_all(bytes, patience)?;
+            self.written(&mut self.queue.lock(), &frame);
+            self.changed.wake_all();
+        }
+        Ok(())
     }
 
     /// Reads the next frame; its payload goes to the front of `payload`.

@@ -44,6 +44,7 @@ use kernel_ext::{
     },
     crypto::Secret,
     kthread::{
+        set_nice,
         should_stop,
         KThread,
         ThreadGroup, //
@@ -74,6 +75,8 @@ use crate::{
 
 /// Threads for connections: two for each peer, one for each handshake and bulk connection.
 const MOST_THREADS: usize = 1024;
+/// Nice value of the threads on which others wait for a sign of life.
+pub(crate) const NICE: i32 = -15;
 /// Time that a leave waits for what is queued to go out.
 const FLUSH_MS: u32 = 300;
 
@@ -222,6 +225,7 @@ impl Session {
 
     /// The body of the thread that keeps time: ticks, heartbeats, pids, and the threads that have ended.
     fn keep_time(self: &Arc<Self>) {
+        set_nice(NICE);
         let mut pids = PidRange::new(self.identity.node);
         let mut heartbeat_due = monotonic_ms();
         while !should_stop() {

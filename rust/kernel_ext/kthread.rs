@@ -14,6 +14,7 @@ use core::{
 use kernel::{
     bindings,
     error::from_err_ptr,
+    ffi::c_long,
     fmt,
     prelude::*,
     str::CString,
@@ -125,6 +126,12 @@ impl Drop for KThread {
 pub fn should_stop() -> bool {
     // SAFETY: Reads the current task.
     unsafe { banyan_bindings::banyan_should_stop() }
+}
+
+/// Gives the current thread this nice value.
+pub fn set_nice(nice: i32) {
+    // SAFETY: The current task exists; any value is brought into range.
+    unsafe { bindings::set_user_nice(bindings::get_current(), nice as c_long) };
 }
 
 /// Threads without a fixed number, for work that arrives. Dropping it stops and joins all.

@@ -317,6 +317,31 @@ impl Socket {
         }
     }
 
+    /// Sends as much of `bytes` as there is room for now; returns how much that was. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// `EPIPE` or `ECONNRESET` if the connection is gone.
+    pub fn try_send(&self, bytes: &[u8]) -> Result<usize> {
+        let mut vec = bindings::kvec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        let mut message = bindings::msghdr {
+            msg_flags: bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL,
+            ..Default::default()
+        };
+        // SAFETY: `vec` and the bytes outlive the call, which only reads them.
+        let sent = unsafe {
+            bindings::kernel_sendmsg(self.raw.as_ptr(), &mut message, &mut vec, 1, bytes.len())
+        };
+        if sent == EAGAIN.to_errno() {
+            return Ok(0);
+        }
+        to_result(sent.min(0))?;
+        Ok(sent as usize)
+    }
+
     /// Fills all of `bytes`.
     ///
     /// # Errors

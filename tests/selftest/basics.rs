@@ -39,12 +39,21 @@ pub(crate) const TESTS: &[Test] = &[
 /// RFC 4231, test cases 1, 2 and 6.
 fn hmac() -> Result {
     let one = crypto::hmac_sha256(&[0x0b; 20], b"Hi There");
-    check(one.starts_with(&[0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb]), "case 1")?;
+    check(
+        one.starts_with(&[0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb]),
+        "case 1",
+    )?;
     let two = crypto::hmac_sha256(b"Jefe", b"what do ya want for nothing?");
-    check(two.starts_with(&[0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60]), "case 2")?;
+    check(
+        two.starts_with(&[0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60]),
+        "case 2",
+    )?;
     let text = b"Test Using Larger Than Block-Size Key - Hash Key First";
     let six = crypto::hmac_sha256(&[0xaa; 131], text);
-    check(six.starts_with(&[0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0]), "case 6")
+    check(
+        six.starts_with(&[0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0]),
+        "case 6",
+    )
 }
 
 fn random() -> Result {
@@ -86,7 +95,10 @@ fn xsave() -> Result {
 }
 
 fn pid_cursor() -> Result {
-    check(machine::pid_cursor() <= machine::pid_max(), "cursor beyond the end")?;
+    check(
+        machine::pid_cursor() <= machine::pid_max(),
+        "cursor beyond the end",
+    )?;
     check_error(
         machine::set_pid_cursor(machine::pid_max()),
         ERANGE,
@@ -99,9 +111,15 @@ fn global() -> Result {
     check(SLOT.get().is_none(), "not empty at first")?;
     let one = Arc::new(1, GFP_KERNEL)?;
     check(SLOT.set(one.clone()).is_none(), "something was there")?;
-    check(SLOT.get().is_some_and(|it| Arc::ptr_eq(&it, &one)), "another one")?;
+    check(
+        SLOT.get().is_some_and(|it| Arc::ptr_eq(&it, &one)),
+        "another one",
+    )?;
     check(SLOT.take().is_some() && SLOT.get().is_none(), "not taken")?;
-    check(Arc::into_unique_or_drop(one).is_some(), "a reference is left")
+    check(
+        Arc::into_unique_or_drop(one).is_some(),
+        "a reference is left",
+    )
 }
 
 fn rate_limit() -> Result {

@@ -125,7 +125,8 @@ impl Service for Echo {
         if op == COUNT {
             let number = payload.try_into().map_or(0, u32::from_le_bytes);
             let good = number == 1 || self.last.load(Relaxed).wrapping_add(1) == number;
-            self.last.store(if good { number } else { u32::MAX - 1 }, Relaxed);
+            self.last
+                .store(if good { number } else { u32::MAX - 1 }, Relaxed);
         }
     }
 
@@ -140,7 +141,9 @@ impl Service for Echo {
                 let len = left.min(bytes.len() as u64) as usize;
                 let part = bytes.get_mut(..len).ok_or(EINVAL)?;
                 socket.recv_exact(part)?;
-                sum = part.iter().fold(sum, |sum, b| sum.wrapping_add((*b).into()));
+                sum = part
+                    .iter()
+                    .fold(sum, |sum, b| sum.wrapping_add((*b).into()));
                 left -= len as u64;
             }
             socket.send_all(&sum.to_le_bytes())
@@ -296,7 +299,10 @@ fn order() -> Result {
         banyan::send(peer, COUNT, &number.to_le_bytes())?;
     }
     let answer = banyan::call(peer, COUNTED, b"", 10_000)?;
-    check(answer.as_slice() == 1000u32.to_le_bytes(), "the last of 1000")
+    check(
+        answer.as_slice() == 1000u32.to_le_bytes(),
+        "the last of 1000",
+    )
 }
 
 fn finish(socket: &BulkSocket, sum: u64) -> Result {
@@ -332,7 +338,12 @@ fn bulk_pages() -> Result {
     finish(&socket, 0)?;
     let took = monotonic_ms().saturating_sub(began).max(1);
     let mib = (LEN >> 20) as u64;
-    pr_info!("# {} MiB in {} ms: {} MiB/s\n", mib, took, mib * 1000 / took);
+    pr_info!(
+        "# {} MiB in {} ms: {} MiB/s\n",
+        mib,
+        took,
+        mib * 1000 / took
+    );
     Ok(())
 }
 

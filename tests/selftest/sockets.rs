@@ -79,7 +79,10 @@ fn echo() -> Result {
     client.recv_exact(&mut bytes, PATIENCE)?;
     check(&bytes == b"hello", "back")?;
     let there = client.peer_address()?;
-    check(there == server.own_address()? && there.ip == LOOPBACK, "addresses")
+    check(
+        there == server.own_address()? && there.ip == LOOPBACK,
+        "addresses",
+    )
 }
 
 fn pattern(i: usize) -> u8 {
@@ -106,7 +109,10 @@ fn large() -> Result {
     let mut bytes = KVVec::from_elem(0, LEN, GFP_KERNEL)?;
     server.recv_exact(&mut bytes, PATIENCE)?;
     drop(thread);
-    let wrong = bytes.iter().enumerate().find(|(i, byte)| **byte != pattern(*i));
+    let wrong = bytes
+        .iter()
+        .enumerate()
+        .find(|(i, byte)| **byte != pattern(*i));
     check(wrong.is_none(), "content")
 }
 
@@ -149,11 +155,18 @@ fn pages() -> Result {
     bytes.as_mut_slice().fill(0);
     client.recv_exact(&mut bytes, PATIENCE)?;
     drop(thread);
-    let wrong = bytes.iter().enumerate().find(|(i, byte)| **byte != pattern(*i));
+    let wrong = bytes
+        .iter()
+        .enumerate()
+        .find(|(i, byte)| **byte != pattern(*i));
     check(wrong.is_none(), "content")?;
     let page = Page::alloc_page(GFP_KERNEL)?;
     let mut vec = PageVec::with_capacity(1)?;
-    check_error(vec.push(&page, 1, kernel::page::PAGE_SIZE), EINVAL, "beyond a page")
+    check_error(
+        vec.push(&page, 1, kernel::page::PAGE_SIZE),
+        EINVAL,
+        "beyond a page",
+    )
 }
 
 fn times_out() -> Result {
@@ -194,7 +207,11 @@ fn shutdown_wakes() -> Result {
         pause();
         other.shutdown();
     })?;
-    check_error(client.recv_exact(&mut [0; 4], PATIENCE), ECONNRESET, "receive")?;
+    check_error(
+        client.recv_exact(&mut [0; 4], PATIENCE),
+        ECONNRESET,
+        "receive",
+    )?;
     check_error(client.send_all(b"x", PATIENCE), EPIPE, "send")
 }
 
@@ -215,7 +232,11 @@ fn peer_closed() -> Result {
     let mut bytes = [0; 4];
     server.recv_exact(&mut bytes, PATIENCE)?;
     check(&bytes == b"last", "what was sent before the close")?;
-    check_error(server.recv_exact(&mut bytes, PATIENCE), ECONNRESET, "after it")
+    check_error(
+        server.recv_exact(&mut bytes, PATIENCE),
+        ECONNRESET,
+        "after it",
+    )
 }
 
 fn stop_wakes() -> Result {
@@ -226,5 +247,8 @@ fn stop_wakes() -> Result {
     })?;
     pause();
     drop(thread);
-    check(monotonic_ms().saturating_sub(began) < 10_000, "the wait went on")
+    check(
+        monotonic_ms().saturating_sub(began) < 10_000,
+        "the wait went on",
+    )
 }

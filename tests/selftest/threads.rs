@@ -76,7 +76,11 @@ fn completion_wakes() -> Result {
     let other = shared.clone();
     let _thread = KThread::spawn(fmt!("selftest"), move || other.done.complete())?;
     shared.done.wait(Interrupt::Killable, 10_000)?;
-    check_error(shared.done.wait(Interrupt::Any, 20), ETIMEDOUT, "only one goes")
+    check_error(
+        shared.done.wait(Interrupt::Any, 20),
+        ETIMEDOUT,
+        "only one goes",
+    )
 }
 
 fn wait_queue_times_out() -> Result {
@@ -107,7 +111,10 @@ fn thread_is_joined() -> Result {
     shared.done.wait(Interrupt::Killable, 10_000)?;
     drop(thread);
     check(shared.value.load(Relaxed) == 7, "returned before its end")?;
-    check(Arc::into_unique_or_drop(shared).is_some(), "the closure is kept")
+    check(
+        Arc::into_unique_or_drop(shared).is_some(),
+        "the closure is kept",
+    )
 }
 
 fn thread_is_stopped() -> Result {
@@ -134,7 +141,10 @@ fn start_and_stop() -> Result {
             other.value.fetch_add(1, Relaxed);
         })?);
     }
-    check(Arc::into_unique_or_drop(shared).is_some(), "a closure is kept")
+    check(
+        Arc::into_unique_or_drop(shared).is_some(),
+        "a closure is kept",
+    )
 }
 
 fn group() -> Result {
@@ -144,9 +154,7 @@ fn group() -> Result {
         let other = shared.clone();
         group.spawn(fmt!("selftest"), move || {
             while !should_stop() {
-                let _ = other
-                    .queue
-                    .wait(Interrupt::Killable, 60_000, || false);
+                let _ = other.queue.wait(Interrupt::Killable, 60_000, || false);
             }
             other.value.fetch_add(1, Relaxed);
         })
