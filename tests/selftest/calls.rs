@@ -73,6 +73,8 @@ const COUNTED: u16 = 0x03f5;
 
 /// A bulk connection with this tag is closed at once; another one's tag is the bytes that come, and their sum goes back.
 const CLOSE: u64 = u64::MAX;
+/// Above so many bytes the sum counts as 0: there the time is measured.
+const MOST_SUMMED: u64 = 4 << 20;
 
 static PEER: Atomic<u32> = Atomic::new(0);
 
