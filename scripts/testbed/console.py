@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 BAD = re.compile(
-    r"Oops|\bBUG\b|WARNING: |kernel BUG|scheduling while atomic|sleeping function called"
+    r"cut here|Oops|\bBUG\b|WARNING: |kernel BUG|scheduling while atomic|sleeping function called"
     r"|rcu.*(?:detected.*stall|stall.*detected)|self-detected stall|rcu_\w+ kthread starved"
     r"|blocked for more than|hung task|soft lockup|hard LOCKUP|Kernel panic|Call Trace:"
     r"|general protection|unable to handle|Missing ENDBR|refcount_t|list_(?:add|del) corruption"
@@ -22,6 +22,13 @@ def mark(logs: list[Path]) -> dict[Path, int]:
     return {log: log.stat().st_size if log.exists() else 0 for log in logs}
 
 
+def text(log: Path, start: int = 0) -> str:
+    """What a log has from a position on."""
+    with open(log, "rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")
+
+
 def scan(logs: list[Path], since: dict[Path, int] | None = None,
          allow: str | None = None) -> list[tuple[str, str]]:
     """(machine, line) of each suspicious line; `allow` is a pattern to pass over."""
@@ -29,10 +36,7 @@ def scan(logs: list[Path], since: dict[Path, int] | None = None,
     for log in logs:
         if not log.exists():
             continue
-        with open(log, "rb") as file:
-            file.seek((since or {}).get(log, 0))
-            text = file.read().decode(errors="replace")
-        for line in text.splitlines():
+        for line in text(log, (since or {}).get(log, 0)).splitlines():
             if not BAD.search(line) or HARMLESS.search(line):
                 continue
             if allow and re.search(allow, line):

@@ -170,7 +170,9 @@ def boot_script(base: str, server: str, cluster: str, join: str, extra: list[str
 
 # An emulated machine has few devices, all of them known: what saves time there.
 EMULATED = ["loglevel=5", "net.ifnames=0", "systemd.show_status=0", "banyan.coldplug=0",
-            "systemd.getty_auto=0", "lsm=landlock,yama,apparmor"]
+            "systemd.getty_auto=0", "lsm=landlock,yama,apparmor",
+            # Its host may leave it without a processor for long: not the kernel's fault.
+            "watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120"]
 
 
 def dnsmasq(hosts: list[tuple[str, str, str]], network: str, netmask: str) -> list[str]:

@@ -13,6 +13,7 @@ BANYAN_TEST_KEEP=1 uses a cluster that is up already and leaves it up.
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -74,11 +75,22 @@ class TestCluster(Cluster):
     def link(self, node, **change) -> None:
         self.ask("link", node=node, **change)
 
-    def heal(self) -> None:
-        """Everything on, every link whole."""
+    def sound(self, node) -> bool:
+        """Whether a machine still runs commands."""
+        try:
+            return self.run(node, "true", timeout=30, check=False).returncode == 0
+        except (subprocess.TimeoutExpired, ClusterError):
+            return False
+
+    def heal(self, suspects=()) -> None:
+        """Everything on, every link whole; suspects that do not answer start anew."""
         status = self.status()
         for tap in list(status["links"]):
             self.link({"tap0": "head"}.get(tap, tap.removeprefix("tap")), up=True)
+        for node in suspects:
+            if not self.sound(node):
+                self.ask("kill", node=node)
+        status = self.status()
         off = [m["machine"] for m in status["machines"] if m["state"] != "up"]
         for node in off:
             self.ask("start", node=node)
@@ -98,6 +110,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason="only in the full run"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Lets the fixture below know that a test has failed, and shows what the machines said
+    meanwhile."""
+    report = (yield).get_result()
+    if report.when != "call" or not report.failed:
+        return
+    item.failed = True
+    for log, start in getattr(item, "consoles", {}).items():
+        lines = console.text(log, start).splitlines()[-30:]
+        if lines:
+            report.sections.append((f"console of {log.stem}", "\n".join(lines)))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +155,7 @@ def guarded(request):
     allow = request.node.get_closest_marker("console_allow")
     limit = request.node.get_closest_marker("limit")
     seconds = limit.args[0] if limit else LIMIT
-    marks = console.mark(cluster.consoles())
+    marks = request.node.consoles = console.mark(cluster.consoles())
 
     def time_up(*_):
         raise TimeUp(f"not done after {seconds} s")
@@ -142,7 +168,13 @@ def guarded(request):
         signal.setitimer(signal.ITIMER_REAL, 0)
     time.sleep(0.2)
     found = cluster.check(marks, allow.args[0] if allow else None)
-    cluster.heal()
+    broken = {machine for machine, _ in found}
+    if found:
+        # A kernel that has complained is not fit for the next test.
+        for machine in broken - {"head"}:
+            cluster.kill_node(machine)
+    failed = found or getattr(request.node, "failed", False)
+    cluster.heal(cluster.nodes if failed else ())
     if found:
         lines = "\n".join(f"  {machine}: {line}" for machine, line in found[:20])
         pytest.fail(f"the consoles show trouble:\n{lines}", pytrace=False)
