@@ -79,3 +79,5 @@ pub const JOINING_MS: u64 = 10_000;
 pub const HEAL_MS: u64 = 2_000;
 /// Longest time between two dials of a dead node.
 pub const HEAL_MAX_MS: u64 = 30_000;
+/// Farthest that another node's epoch may be ahead to be believed.
+pub const EPOCH_JUMP: u32 = 1 << 24;

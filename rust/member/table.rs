@@ -6,7 +6,7 @@ use crate::event::{Action, Cause, Event, Opener};
 use crate::row::{Node, Row};
 use crate::State;
 use crate::{
-    DEAD_MS, DIAL_MS, GRACE_MS, HEAL_MAX_MS, HEAL_MS, JOINING_MS, LEASE_MS, SEEDS_MS,
+    DEAD_MS, DIAL_MS, EPOCH_JUMP, GRACE_MS, HEAL_MAX_MS, HEAL_MS, JOINING_MS, LEASE_MS, SEEDS_MS,
     SEEDS_SLOW_MS, STALL_MS, SUSPECT_MS,
 };
 use banyan_wire::ids::MAX_NODE;
@@ -244,7 +244,9 @@ impl<T: Rows> Membership<T> {
     }
 
     fn raise_epoch(&mut self, at_least: Epoch, act: &mut impl FnMut(Action)) {
-        if at_least > self.epoch {
+        // No cluster lives through so many changes: a member gone mad must not use the numbers up.
+        let believable = at_least.0 <= self.epoch.0.saturating_add(EPOCH_JUMP);
+        if at_least > self.epoch && believable {
             self.epoch = at_least;
             act(Action::EpochChanged(at_least));
         }
