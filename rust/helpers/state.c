@@ -37,6 +37,26 @@ void banyan_sigunlock(void)
 	spin_unlock_irq(&current->sighand->siglock);
 }
 
+long banyan_system_call(const struct pt_regs *registers, unsigned int number)
+{
+	struct pt_regs *own = task_pt_regs(current);
+	unsigned long former = own->orig_ax;
+	long ret;
+
+	own->orig_ax = number;
+	ret = banyan_ksym_x64_sys_call(registers, number);
+	own->orig_ax = former;
+	return ret;
+}
+
+void banyan_forget_system_call(void)
+{
+	struct pt_regs *own = task_pt_regs(current);
+
+	own->orig_ax = 0;
+	own->ax = 0;
+}
+
 bool banyan_siglock_of(struct task_struct *task)
 {
 	struct sighand_struct *handlers = rcu_dereference(task->sighand);

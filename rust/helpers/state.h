@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 struct group_info;
+struct pt_regs;
 struct restart_block;
 struct task_struct;
 
@@ -15,6 +16,14 @@ void banyan_sigunlock(void);
 /* The same for another task; the first returns false if it has no signals any more. In an RCU section. */
 bool banyan_siglock_of(struct task_struct *task);
 void banyan_sigunlock_of(struct task_struct *task);
+
+/*
+ * Makes a 64-bit system call for the current task, with the arguments where they are at the entry of one. Many calls look at the number
+ * in the task's own saved registers for the ABI of the caller: an interrupted program, whose number is -1, would be taken for an x32 one.
+ */
+long banyan_system_call(const struct pt_regs *registers, unsigned int number);
+/* Makes the current task, which will not return to user mode as it is, appear to be in a 64-bit system call. */
+void banyan_forget_system_call(void);
 
 /* Number of entries in the signal queues of a task. */
 unsigned int banyan_count_signals(struct task_struct *task);

@@ -3,6 +3,7 @@
 #include <linux/hrtimer.h>
 #include <linux/hrtimer_bases.h>
 #include <linux/ktime.h>
+#include <linux/mm.h>
 #include <linux/posix-timers.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
@@ -163,7 +164,7 @@ void banyan_get_account(struct banyan_account *account)
 		.major_faults = { task->maj_flt, signal->maj_flt },
 		.children_faults = { signal->cmin_flt, signal->cmaj_flt },
 		.blocks = { signal->inblock, signal->oublock, signal->cinblock, signal->coublock },
-		.largest = { signal->maxrss, signal->cmaxrss },
+		.largest = { max(signal->maxrss, get_mm_hiwater_rss(current->mm)), signal->cmaxrss },
 	};
 	memcpy(&account->io[0], &task->ioac, sizeof(task->ioac));
 	memcpy(&account->io[7], &signal->ioac, sizeof(signal->ioac));

@@ -92,7 +92,7 @@ impl Own {
             let signal = &*task.signal;
             let mut comm = [0; NAME_SIZE];
             for (to, &from) in comm.iter_mut().zip(&task.comm) {
-                *to = from as u8;
+                *to = from;
             }
             let mce_kill = match (
                 task.flags & bindings::PF_MCE_PROCESS != 0,
@@ -286,6 +286,13 @@ impl Own {
             (*task).futex.robust_list = core::ptr::null_mut();
             (*task).clear_child_tid = core::ptr::null_mut();
         }
+    }
+
+    /// Forgets the system call that it was in, and the registers with which it would go on, which it does not need any more. From here
+    /// on the kernel takes it for a 64-bit program in a system call, whatever it was interrupted in.
+    pub fn forget_system_call(&self) {
+        // SAFETY: The current task is a user task.
+        unsafe { banyan_bindings::banyan_forget_system_call() };
     }
 
     /// Does to a restartable sequence that the process is in what a preemption does: it will go on in the abort handler. To be called

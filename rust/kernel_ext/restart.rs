@@ -143,11 +143,11 @@ impl Own {
                 let end = deadline.unwrap_or(0).max(0);
                 data.poll = bindings::restart_block__bindgen_ty_1__bindgen_ty_3 {
                     ufds: descriptors as *mut bindings::pollfd,
-                    nfds: count as _,
+                    nfds: count as i32,
                     has_timeout: deadline.is_some().into(),
                     end_time: bindings::timespec64 {
                         tv_sec: end / SECOND,
-                        tv_nsec: (end % SECOND) as _,
+                        tv_nsec: (end % SECOND) as isize,
                     },
                 };
                 raw::banyan_restart_BANYAN_RESTART_POLL

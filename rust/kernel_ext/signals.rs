@@ -157,7 +157,7 @@ impl Own {
         // SAFETY: The current task; only it changes its handlers, and the lock is held. An index out of range gives the default.
         unsafe {
             let Some(action) =
-                (&(*(*self.raw()).sighand).action).get(signal.wrapping_sub(1) as usize)
+                (*(*self.raw()).sighand).action.get(signal.wrapping_sub(1) as usize)
             else {
                 return Action::default();
             };
@@ -219,7 +219,7 @@ impl Own {
         // SAFETY: The current task, under its lock; with one thread nobody else uses the handlers.
         unsafe {
             if let Some(action) =
-                (&mut (*(*self.raw()).sighand).action).get_mut(signal.wrapping_sub(1) as usize)
+                (*(*self.raw()).sighand).action.get_mut(signal.wrapping_sub(1) as usize)
             {
                 action.sa = bindings::sigaction::default();
             }
@@ -337,7 +337,11 @@ impl Own {
         // go of the lock only for a POSIX timer's entry, and those are kept: they are dropped when they are taken, with the timer gone.
         unsafe {
             let task = self.raw();
-            for action in &mut (*(*task).sighand).action {
+            for (signal, action) in (1..).zip(&mut (*(*task).sighand).action) {
+                // These two the kernel handles by itself, if they have their default action.
+                if matches!(signal, SIGKILL | SIGSTOP) {
+                    continue;
+                }
                 action.sa = bindings::sigaction {
                     sa_handler: core::mem::transmute::<usize, bindings::__sighandler_t>(
                         PARKED_HANDLER,
@@ -375,8 +379,10 @@ impl Own {
             {
                 let queue = lock.queue(shared);
                 (*queue).signal.sig[0] |= stay as usize;
-                while (*head).next != head {
-                    move_tail((*head).next, &raw mut (*queue).list);
+                let mut at = (*head).next;
+                while at != head {
+                    move_tail(at, &raw mut (*queue).list);
+                    at = (*head).next;
                 }
             }
             bindings::recalc_sigpending();
@@ -428,9 +434,8 @@ impl Own {
                 // SAFETY: The entry is in a queue whose lock is held; `kernel_siginfo` is plain bytes.
                 let info: &[u8; INFO_SIZE] = unsafe { &*(&raw const (*entry).info).cast() };
                 // SAFETY: As above.
-                if waiting.info.as_ref() == Some(info)
-                    && unsafe { (*entry).flags } & (CAPTURED | PREALLOCATED) == 0
-                {
+                let flags = unsafe { (*entry).flags };
+                if waiting.info.as_ref() == Some(info) && flags & (CAPTURED | PREALLOCATED) == 0 {
                     found = entry;
                 }
             });
@@ -471,7 +476,8 @@ impl Subject {
             bindings::rcu_read_lock();
             let sighand = (&raw const (*self.raw()).sighand).read_volatile();
             let default = sighand.is_null()
-                || (&(*sighand).action)
+                || (*sighand)
+                    .action
                     .get(signal.wrapping_sub(1) as usize)
                     .is_none_or(|action| action.sa.sa_handler.is_none());
             bindings::rcu_read_unlock();

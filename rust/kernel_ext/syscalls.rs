@@ -88,7 +88,7 @@ impl<'own> Syscalls<'own> {
         };
         // SAFETY: The dispatcher only reads the registers given, as at the entry of a system call. User pointers are checked by the
         // calls. `own` shows that this is a user task's context.
-        let result = unsafe { banyan_bindings::banyan_ksym_x64_sys_call(&registers, number) };
+        let result = unsafe { banyan_bindings::banyan_system_call(&registers, number) };
         if (-4095..0).contains(&result) {
             return Err(Error::from_errno(result as ffi::c_int));
         }

@@ -33,7 +33,7 @@ fn timespec(nanoseconds: i64) -> bindings::timespec64 {
     let time = nanoseconds.max(0);
     bindings::timespec64 {
         tv_sec: time / SECOND,
-        tv_nsec: (time % SECOND) as _,
+        tv_nsec: (time % SECOND) as isize,
     }
 }
 

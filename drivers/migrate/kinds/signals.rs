@@ -190,12 +190,15 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     own.block_signals();
     let calls = Syscalls::new(own, rebuild.scratch(own)?);
     for (signal, action) in (1..).zip(&actions) {
-        if !FIXED.contains(&signal) {
-            calls.set_signal_action(
-                signal,
-                [action.handler, action.flags, action.restorer, action.mask],
-            )?;
+        if FIXED.contains(&signal) {
+            // A deputy has another.
+            own.default_action(signal);
+            continue;
         }
+        calls.set_signal_action(
+            signal,
+            [action.handler, action.flags, action.restorer, action.mask],
+        )?;
     }
     for waiting in &rebuild.signals.waiting {
         own.queue_signal(waiting)?;

@@ -199,5 +199,6 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
 }
 
 fn leave(own: &Own, _capture: &mut Capture) {
+    own.forget_system_call();
     own.forget_userland();
 }
