@@ -21,7 +21,7 @@ help:
 	@echo 'make install    modules, tool and service files under DESTDIR'
 	@echo 'make cluster    build everything and boot a cluster (NODES=2); then: scripts/cluster --help'
 	@echo 'make bench      measure; writes build/bench.json and docs/benchmarks.md'
-	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8, docs, docs'
+	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8, docs'
 	@echo 'make doc        HTML of the crates, in build/doc; regenerates docs/what-moves.md'
 	@echo 'make deb        Debian package, in build/deb'
 	@echo 'make clean      remove build/'
