@@ -111,6 +111,20 @@ proptest! {
         prop_assert_eq!(sim.agreed(&sim.on()), Ok(()));
     }
 
+    /// One pair cannot talk, all others can: no dead incarnation comes back (checked inside), and when the link is whole
+    /// again all are one cluster.
+    #[test]
+    fn one_link_is_cut(count in 3usize..8, seed: u64, a in 0usize..8, b in 0usize..8, lasts in 100u64..60_000) {
+        let (a, b) = (a % count, b % count);
+        prop_assume!(a != b);
+        let mut sim = full(count, seed, 50);
+        sim.cut(Some((a, b)));
+        sim.run(lasts);
+        sim.cut(None);
+        sim.run(60_000);
+        prop_assert_eq!(sim.agreed(&sim.on()), Ok(()));
+    }
+
     /// A pause shorter than the limit harms nobody; a longer one ends with the node a member again.
     #[test]
     fn a_paused_node(count in 2usize..7, seed: u64, who in 0usize..7, ms in 100u64..15_000) {

@@ -109,7 +109,7 @@ fn handshake(role: Role) -> [Vec<u8>; 2] {
                         break;
                     };
                     read[me] += n;
-                    ends[me].received(&now.to_vec(), &mut Secret).unwrap();
+                    ends[me].received(now, &mut Secret).unwrap();
                 }
                 Next::Decide => ends[me].accept().unwrap(),
                 Next::Done | Next::Refused(..) => break,
