@@ -116,7 +116,19 @@ struct file *banyan_proxyfs_open(struct vfsmount *mount, const char *name, const
 		return file;
 	}
 	/* No offset of its own: what needs one keeps it at the owner. */
-	file->f_mode |= FMODE_STREAM;
+	if (S_ISREG(inode->i_mode))
+		file->f_mode |= FMODE_LSEEK;
+	else
+		file->f_mode = (file->f_mode & ~FMODE_LSEEK) | FMODE_STREAM;
 	file->private_data = private;
 	return file;
+}
+
+void banyan_proxyfs_set_size(struct file *file, u64 size)
+{
+	struct inode *inode = file_inode(file);
+
+	spin_lock(&inode->i_lock);
+	i_size_write(inode, size);
+	spin_unlock(&inode->i_lock);
 }

@@ -40,4 +40,7 @@ void banyan_proxyfs_unmount(struct vfsmount *mount);
 struct file *banyan_proxyfs_open(struct vfsmount *mount, const char *name, const struct banyan_proxy_stat *stat, unsigned int flags,
 				 const struct file_operations *operations, void *private);
 
+/* Sets the size that fstat() tells. */
+void banyan_proxyfs_set_size(struct file *file, u64 size);
+
 #endif

@@ -85,6 +85,13 @@ pub trait ProxyFile: Send + Sync + Sized + 'static {
     /// What the caller is to get.
     fn sync(self: ArcBorrow<'_, Self>, file: &File, data_only: bool) -> Result;
 
+    /// `lseek(2)`. Only for regular files; the others have no offset.
+    ///
+    /// # Errors
+    ///
+    /// What the caller is to get.
+    fn seek(self: ArcBorrow<'_, Self>, file: &File, offset: i64, whence: u32) -> Result<i64>;
+
     /// The last reference to the file is gone.
     fn released(self: Arc<Self>);
 }
@@ -117,6 +124,7 @@ impl<P: ProxyFile> ProxyFs<P> {
                 poll: Some(poll::<P>),
                 unlocked_ioctl: Some(ioctl::<P>),
                 fsync: Some(fsync::<P>),
+                llseek: Some(llseek::<P>),
                 release: Some(release::<P>),
                 splice_read: Some(bindings::copy_splice_read),
                 splice_write: Some(bindings::iter_file_splice_write),
@@ -273,6 +281,27 @@ unsafe extern "C" fn fsync<P: ProxyFile>(
         Ok(()) => 0,
         Err(error) => error.to_errno(),
     }
+}
+
+/// # Safety
+///
+/// As for [`read_iter`].
+unsafe extern "C" fn llseek<P: ProxyFile>(
+    file: *mut bindings::file,
+    offset: i64,
+    whence: c_int,
+) -> i64 {
+    // SAFETY: The file is valid during the call. A `fdget_pos` without the lock may be under way, but the offset is not touched here.
+    match unsafe { borrow::<P>(file).seek(File::from_raw_file(file), offset, whence as u32) } {
+        Ok(position) => position,
+        Err(error) => error.to_errno().into(),
+    }
+}
+
+/// Sets the size that `fstat` tells of such a file.
+pub fn set_size(file: &LocalFile, size: u64) {
+    // SAFETY: The file is valid; the helper locks.
+    unsafe { banyan_bindings::banyan_proxyfs_set_size(file.as_ptr(), size) };
 }
 
 /// # Safety

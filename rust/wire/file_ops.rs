@@ -70,6 +70,8 @@ wire_struct! {
         pub number: u64,
         /// What the operation returned: 0 or more, or a negative errno (also those of the kernel's own, up to 530).
         pub result: i64,
+        /// Size of the file after it, in bytes; 0 for what is not a regular file.
+        pub size: u64,
     }
 }
 
@@ -246,6 +248,8 @@ pub struct Outcome<'a> {
     pub number: u64,
     /// What it returned.
     pub result: i64,
+    /// Size of the file after it, in bytes; 0 for what is not a regular file.
+    pub size: u64,
     /// The data that it gave.
     pub data: &'a [u8],
 }
@@ -261,6 +265,7 @@ impl<'a> Outcome<'a> {
         w.put(&OutcomeHead {
             number: self.number,
             result: self.result,
+            size: self.size,
         })?;
         Ok(w.len())
     }
@@ -283,6 +288,7 @@ impl<'a> Outcome<'a> {
         Ok(Self {
             number: head.number,
             result: head.result,
+            size: head.size,
             data,
         })
     }
@@ -389,6 +395,7 @@ mod tests {
             let outcome = Outcome {
                 number: 7,
                 result,
+                size: 1 << 40,
                 data: b"xyz",
             };
             let mut out = [0; 64];
@@ -401,6 +408,7 @@ mod tests {
         let bad = Outcome {
             number: 7,
             result: -5000,
+            size: 0,
             data: b"",
         };
         let head = bad.encode_head(&mut out).unwrap();

@@ -61,6 +61,8 @@ struct Call {
 pub struct Reply {
     /// What the operation returned: 0 or more, or a negative errno.
     pub result: i64,
+    /// Size of the file after it, if that is a regular file.
+    pub size: u64,
     /// Its data.
     pub data: KVVec<u8>,
 }
@@ -78,6 +80,7 @@ impl Reply {
     fn failed(error: Error) -> Self {
         Self {
             result: error.to_errno().into(),
+            size: 0,
             data: KVVec::new(),
         }
     }
@@ -196,6 +199,7 @@ impl Calls {
         let reply = match data.extend_from_slice(outcome.data, GFP_KERNEL) {
             Ok(()) => Reply {
                 result: outcome.result,
+                size: outcome.size,
                 data,
             },
             Err(error) => Reply::failed(error.into()),

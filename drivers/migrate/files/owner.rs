@@ -24,6 +24,10 @@ use banyan_wire::{
     Wire, //
 };
 use kernel::{
+    bindings::{
+        S_IFMT,
+        S_IFREG, //
+    },
     fs::File,
     new_mutex,
     prelude::*,
@@ -383,7 +387,7 @@ pub fn request(files: &Arc<Files>, from: NodeId, payload: &[u8]) {
         return;
     };
     if submit(files, from, &request).is_err() {
-        answer(from, request.number, Err(EIO), &[]);
+        answer(from, request.number, Err(EIO), 0, &[]);
     }
 }
 
@@ -446,7 +450,13 @@ impl Job for FileJob {
             self.perform(own)
         };
         let data = if result.is_ok() { &*self.data } else { &[] };
-        answer(self.from, self.number, result, data);
+        answer(
+            self.from,
+            self.number,
+            result,
+            size_of(&self.owned.file),
+            data,
+        );
         self.answered = true;
     }
 }
@@ -519,17 +529,28 @@ impl Drop for FileJob {
         drop(gone);
         if !self.answered {
             // The deputy ended, or the process is on its way home: then it asks again there.
-            answer(self.from, self.number, Err(ERESTARTSYS), &[]);
+            answer(self.from, self.number, Err(ERESTARTSYS), 0, &[]);
         }
     }
 }
 
+/// The size of a regular file, which its proxies have to know.
+fn size_of(file: &File) -> u64 {
+    let facts = file::facts(file);
+    if facts.mode & S_IFMT == S_IFREG {
+        facts.size
+    } else {
+        0
+    }
+}
+
 /// Tells how an operation ended.
-fn answer(to: NodeId, number: u64, result: Result<i64>, data: &[u8]) {
+fn answer(to: NodeId, number: u64, result: Result<i64>, size: u64, data: &[u8]) {
     let result = result.unwrap_or_else(|error| error.to_errno().into());
     let outcome = Outcome {
         number,
         result,
+        size,
         data,
     };
     let sent = (|| {
@@ -546,6 +567,7 @@ fn answer(to: NodeId, number: u64, result: Result<i64>, data: &[u8]) {
         let outcome = Outcome {
             number,
             result: ENOMEM.to_errno().into(),
+            size,
             data: &[],
         };
         if outcome.encode_head(&mut message).is_ok() {

@@ -30,7 +30,8 @@ use kernel::{
         POLLERR,
         POLLHUP,
         S_IFIFO,
-        S_IFMT, //
+        S_IFMT,
+        S_IFREG, //
     },
     fs::{
         File,
@@ -68,6 +69,7 @@ use kernel::{
 use kernel_ext::{
     file,
     proxyfs::{
+        self,
         ProxyFile,
         Stat, //
     },
@@ -251,6 +253,9 @@ impl Proxy {
             if changed {
                 self.flags.store(flags, Relaxed);
             }
+            if self.there.stat.mode & S_IFMT == S_IFREG {
+                proxyfs::set_size(file, reply.size);
+            }
             match reply.value() {
                 Err(error) if interrupted(error) => {
                     // With a signal here the kernel decides whether the call is restarted; without one the caller must not see it. The
@@ -377,6 +382,12 @@ impl ProxyFile for Proxy {
             data_only: data_only.into(),
         };
         self.perform(file, action, &[])?.value().map(|_| ())
+    }
+
+    fn seek(self: ArcBorrow<'_, Self>, file: &File, offset: i64, whence: u32) -> Result<i64> {
+        let reply = self.perform(file, Action::Seek { offset, whence }, &[])?;
+        reply.value()?;
+        Ok(reply.result)
     }
 
     fn released(self: Arc<Self>) {

@@ -66,9 +66,10 @@ use crate::{
 pub static FILES: Kind = Kind {
     name: "open files",
     carried: "regular files and directories on shared mounts (offset, flags, close-on-exec, shared descriptions); pipes, fifos, \
-              terminals and other character devices, which stay at home and are used through proxies; null, zero, full, random, urandom",
+              terminals and other character devices, and regular files whose offset another process shares, which stay at home and are \
+              used through proxies; null, zero, full, random, urandom",
     refused: "sockets, epoll, eventfd, signalfd, timerfd, inotify, pidfd, io_uring and other special descriptors; files on local mounts, \
-              deleted files, files with locks or leases, files whose offset another process shares, O_PATH, O_ASYNC",
+              deleted files, files with locks or leases, O_PATH, O_ASYNC",
     check: check_files,
     capture: capture_files,
     undo: undo_files,
@@ -161,12 +162,36 @@ fn at_home(pid: i32) -> bool {
     home.is_none() || home == banyan::this_node()
 }
 
+/// What becomes of an open file, with regard to who else has it: one whose offset another process shares stays here if it can, so that
+/// there is one offset. `mine`: the references to it that the caller holds.
+fn class_of(
+    files: &Files,
+    subject: &Subject,
+    opened: &Opened,
+    facts: &Facts,
+    at_home: bool,
+    mine: u64,
+) -> Class {
+    let class = files.classify(&opened.file, facts, subject.lock_owner(), at_home);
+    match class {
+        Class::Shared(_) | Class::Proxy if offset_shared(subject, opened, facts, mine) => {
+            let regular = matches!(class, Class::Shared(_)) && facts.mode & S_IFMT == S_IFREG;
+            // A proxy cannot be mapped.
+            if regular && at_home && subject.mapped_references(&opened.file) == 0 {
+                Class::Forward
+            } else {
+                Class::Refused(Reason::SharedDescription)
+            }
+        }
+        class => class,
+    }
+}
+
 fn check_files(subject: &Subject, reasons: &mut Reasons) {
     let Ok(files) = files::files() else {
         reasons.push(Reason::NotServing, 0);
         return;
     };
-    let owner = subject.lock_owner();
     let at_home = at_home(subject.pid());
     let mut list = KVVec::new();
     let mut count = 0usize;
@@ -184,13 +209,9 @@ fn check_files(subject: &Subject, reasons: &mut Reasons) {
     }
     for opened in &list {
         let facts = file::facts(&opened.file);
-        match files.classify(&opened.file, &facts, owner, at_home) {
-            Class::Refused(reason) => reasons.push(reason, opened.fd),
-            // The one reference beyond is that of the list.
-            Class::Shared(_) | Class::Proxy if offset_shared(subject, opened, &facts, 1) => {
-                reasons.push(Reason::SharedDescription, opened.fd);
-            }
-            _ => (),
+        // The one reference beyond those of the process is that of the list.
+        if let Class::Refused(reason) = class_of(&files, subject, opened, &facts, at_home, 1) {
+            reasons.push(reason, opened.fd);
         }
     }
 }
@@ -204,7 +225,7 @@ fn capture_files(own: &Own, capture: &mut Capture) -> Result {
         ids.push(add(&mut list, *fd, file.clone())?, GFP_KERNEL)?;
     }
     for (id, opened) in list.iter().enumerate() {
-        capture_description(own, capture, &files, u32::try_from(id)?, opened)?;
+        capture_description(capture, &files, u32::try_from(id)?, opened)?;
     }
     for (descriptor, &id) in descriptors.iter().zip(&ids) {
         let record = Descriptor {
@@ -218,7 +239,6 @@ fn capture_files(own: &Own, capture: &mut Capture) -> Result {
 }
 
 fn capture_description(
-    own: &Own,
     capture: &mut Capture,
     files: &Arc<Files>,
     id: u32,
@@ -227,36 +247,16 @@ fn capture_description(
     let journey = capture.journey;
     let subject = Subject::current();
     let facts = file::facts(&opened.file);
-    let class = files.classify(
-        &opened.file,
-        &facts,
-        own.lock_owner(),
-        journey.home == journey.source,
-    );
-    let source = match class {
+    // The list of descriptors has a reference for each, the list of open files one.
+    let mine = opened.descriptors.saturating_add(1);
+    let at_home = journey.home == journey.source;
+    let source = match class_of(files, &subject, opened, &facts, at_home, mine) {
         Class::Refused(reason) => {
             pr_notice!(
                 "{}: descriptor {}: {}\n",
                 journey.pid,
                 opened.fd,
                 reason.text()
-            );
-            return Err(EBUSY);
-        }
-        // The list of descriptors has a reference for each, the list of open files one.
-        Class::Shared(_) | Class::Proxy
-            if offset_shared(
-                &subject,
-                opened,
-                &facts,
-                opened.descriptors.saturating_add(1),
-            ) =>
-        {
-            pr_notice!(
-                "{}: descriptor {}: {}\n",
-                journey.pid,
-                opened.fd,
-                Reason::SharedDescription.text()
             );
             return Err(EBUSY);
         }
