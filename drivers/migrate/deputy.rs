@@ -82,6 +82,8 @@ struct Inner {
     place: Place,
     jobs: KVec<KBox<dyn Job>>,
     arriving: Option<Arc<Arrival>>,
+    /// It is with the kernel, outside of [`Deputy::live`], and this brings it back.
+    outside: Option<boundary::Ready<Return>>,
     end: Option<GuestExit>,
     usage: Option<Usage>,
     /// The guest stopped by this signal, and the deputy has not yet.
@@ -105,6 +107,8 @@ pub struct Deputy {
     #[pin]
     wake: WaitQueue,
     signals: Atomic<u64>,
+    /// The page where it waits if it enters user mode, 0 if there is none yet.
+    room: Atomic<usize>,
     cpu_ns: Atomic<u64>,
     rss_kib: Atomic<u64>,
 }
@@ -138,6 +142,7 @@ impl Deputy {
                     place,
                     jobs: KVec::new(),
                     arriving: None,
+                    outside: None,
                     end: None,
                     usage: None,
                     stop: None,
@@ -145,6 +150,7 @@ impl Deputy {
                 }),
                 wake <- WaitQueue::new(),
                 signals: Atomic::new(0),
+                room: Atomic::new(0),
                 cpu_ns: Atomic::new(0),
                 rss_kib: Atomic::new(0),
             }),
@@ -303,6 +309,8 @@ impl Deputy {
                         self.forget(state);
                         return Outcome::Resume;
                     }
+                    // What it had is gone, the page too.
+                    self.room.store(0, Relaxed);
                     own.park_signals();
                     continue;
                 }
@@ -313,7 +321,7 @@ impl Deputy {
                 }
                 Next::Stop(signal) => {
                     own.stop_by(signal);
-                    return self.leave_to_kernel(state);
+                    return self.leave_to_kernel(own, state);
                 }
                 Next::Usage(usage) => {
                     own.set_usage(&usage_of_report(&usage));
@@ -329,26 +337,63 @@ impl Deputy {
             if own.signal_pending() {
                 // Not a signal: the freezer, a stop, or the like. The kernel knows what to do, outside of this.
                 own.block_signals();
-                return self.leave_to_kernel(state);
+                return self.leave_to_kernel(own, state);
             }
             // Ends early for anything; nothing is lost by looking again.
             let _ = self.wake.wait(Interrupt::Any, 3_600_000, || self.has_work());
         }
     }
 
-    /// Lets the kernel handle what is pending, and comes back here before user mode.
-    fn leave_to_kernel(self: &Arc<Self>, state: &Arc<State>) -> Outcome {
+    /// Lets the kernel handle what is pending: a stop, a freeze.
+    ///
+    /// A work that is posted from within a work runs before the kernel gets its turn. So the keeper posts the one that brings the deputy
+    /// back, a moment later; should the deputy enter user mode before, it finds nothing there but a page in which it waits.
+    fn leave_to_kernel(self: &Arc<Self>, own: &Own, state: &Arc<State>) -> Outcome {
         let again = Return {
             deputy: self.clone(),
             state: state.clone(),
         };
-        if let Err(e) = boundary::post(&self.subject, state.module, Notify::Return, again) {
-            pr_warn!("deputy {} ends: {:?}\n", self.pid, e);
-            self.end_guest();
-            self.forget(state);
-            return Outcome::Exit(SIGKILL);
+        let ready = self
+            .waiting_room(own)
+            .and_then(|room| boundary::prepare(state.module, again).map(|ready| (room, ready)));
+        match ready {
+            Ok((room, ready)) => {
+                own.enter_waiting_room(room);
+                self.inner.lock().outside = Some(ready);
+                state.reaper.wake_all();
+                Outcome::Resume
+            }
+            Err(e) => {
+                pr_warn!("deputy {} ends: {:?}\n", self.pid, e);
+                self.end_guest();
+                self.forget(state);
+                Outcome::Exit(SIGKILL)
+            }
         }
-        Outcome::Resume
+    }
+
+    fn waiting_room(&self, own: &Own) -> Result<usize> {
+        match self.room.load(Relaxed) {
+            0 => own.make_waiting_room().inspect(|&room| self.room.store(room, Relaxed)),
+            room => Ok(room),
+        }
+    }
+
+    /// Whether the kernel has its turn.
+    pub fn is_outside(&self) -> bool {
+        self.inner.lock().outside.is_some()
+    }
+
+    /// Brings it back from the kernel. Called by the keeper.
+    pub fn bring_back(self: &Arc<Self>, state: &State) {
+        let ready = self.inner.lock().outside.take();
+        if let Some(ready) = ready {
+            if ready.post(&self.subject, Notify::Interrupt).is_err() {
+                // It was killed there.
+                self.end_guest();
+                self.forget(state);
+            }
+        }
     }
 
     fn forget(self: &Arc<Self>, state: &State) {
@@ -459,7 +504,7 @@ fn usage_of_report(report: &Usage) -> usage::Usage {
 }
 
 /// The deputy again, after the kernel handled what was pending.
-struct Return {
+pub struct Return {
     deputy: Arc<Deputy>,
     state: Arc<State>,
 }

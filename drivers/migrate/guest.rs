@@ -6,6 +6,7 @@
 //! and how they end, and lets arrivals that nobody claims go.
 
 use crate::{
+    deputy::Deputy,
     link,
     state::State, //
 };
@@ -48,6 +49,7 @@ use kernel_ext::{
     signals::Waiting,
     subject::Subject,
     wait::{
+        self,
         Interrupt,
         WaitQueue, //
     }, //
@@ -237,6 +239,16 @@ impl BoundaryWork for Frozen {
     fn abandoned(&mut self) {}
 }
 
+/// How long a deputy is left to the kernel, milliseconds.
+const MOMENT_MS: u32 = 20;
+
+/// The deputies that are with the kernel.
+fn outside(state: &State) -> KVVec<Arc<Deputy>> {
+    let mut deputies = state.deputies.snapshot();
+    deputies.retain(|deputy| deputy.is_outside());
+    deputies
+}
+
 /// The thread that looks after guests and arrivals until it is stopped.
 pub fn keeper(state: Arc<State>) {
     let mut next_report = clock::monotonic_ms();
@@ -260,8 +272,17 @@ pub fn keeper(state: Arc<State>) {
         for arrival in state.arrivals.snapshot().iter() {
             arrival.expire(&state);
         }
+        // Those that left for the kernel before this round have had their moment.
+        let outside = outside(&state);
+        if !outside.is_empty() {
+            let _ = wait::sleep(Interrupt::Any, MOMENT_MS);
+            for deputy in outside.iter() {
+                deputy.bring_back(&state);
+            }
+            continue;
+        }
         let ended = || {
-            state
+            state.deputies.snapshot().iter().any(|deputy| deputy.is_outside()) || state
                 .guests
                 .snapshot()
                 .iter()

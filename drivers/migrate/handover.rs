@@ -92,6 +92,8 @@ const BORDER_MS: Msecs = 5_000;
 const RESTORE_MS: Msecs = 30_000;
 /// Longest wait of whoever asked for the move, milliseconds; the move itself goes on.
 const WHOLE_MS: Msecs = 600_000;
+/// How long the target may take to say why it broke the connection, milliseconds.
+const STORY_MS: Msecs = 500;
 /// Pause between two questions for the fate of a move, milliseconds.
 const ASK_AGAIN_MS: Msecs = 200;
 
@@ -342,6 +344,18 @@ impl Departure {
         }
     }
 
+    /// A broken connection is often but the end of a story that the target is about to tell.
+    fn better_reason(&self, reason: Reason) -> Reason {
+        if reason == Reason::Transport {
+            let told = || matches!(self.inner.lock().said, Said::Aborted(_));
+            let _ = self.changed.wait(Interrupt::Killable, STORY_MS, told);
+            if let Said::Aborted(reason) = self.inner.lock().said {
+                return reason;
+            }
+        }
+        reason
+    }
+
     /// Commits. Whatever happens, the answer is the truth.
     fn commit(&self, own: &Own) -> Fate {
         let mut question = op::COMMIT;
@@ -432,6 +446,7 @@ impl BoundaryWork for Leaving {
         };
         let restored = faults::pass(Point::Capture)
             .and_then(|()| capture_all(own, &mut capture))
+            .map_err(|reason| self.departure.better_reason(reason))
             .and_then(|()| self.departure.await_restored())
             .and_then(|()| faults::pass(Point::Commit));
         let fate = match restored {

@@ -4,9 +4,27 @@
 
 use crate::{
     own::Own,
+    memory::{
+        NewMapping,
+        PAGE_SIZE, //
+    },
+    registers::GENERAL,
     subject::Subject, //
 };
-use kernel::bindings;
+use kernel::{
+    bindings,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+
+/// `mov $34, %eax; syscall; jmp` back: the system call `pause`, for ever.
+const WAITING: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
+
+const IP: usize = 16;
+const ORIG_AX: usize = 15;
 
 impl Subject {
     /// Makes it leave an interruptible wait, now or at its next one, until it calls [`Own::clear_interrupt`].
@@ -31,5 +49,36 @@ impl Own {
         self.unblock_signal(signal);
         // SAFETY: The current task.
         unsafe { bindings::send_sig(signal as i32, self.raw(), 1) };
+    }
+
+    /// Makes a page of the task's own with a program that does nothing but wait. Returns its address.
+    ///
+    /// # Errors
+    ///
+    /// Those of mapping and writing it.
+    pub fn make_waiting_room(&self) -> Result<usize> {
+        let page = NewMapping {
+            len: PAGE_SIZE,
+            read: true,
+            write: true,
+            exec: true,
+            ..Default::default()
+        };
+        let room = self.map(&page, None)?;
+        UserSlice::new(UserPtr::from_addr(room), WAITING.len())
+            .writer()
+            .write_slice(&WAITING)
+            .inspect_err(|_| {
+                let _ = self.unmap(room, room.saturating_add(PAGE_SIZE));
+            })?;
+        Ok(room)
+    }
+
+    /// Sees to it that the task waits in this page, should it enter user mode before somebody stops it with a work.
+    pub fn enter_waiting_room(&self, room: usize) {
+        let mut registers = [0; GENERAL];
+        registers[IP] = room as u64;
+        registers[ORIG_AX] = u64::MAX;
+        self.set_general_registers(&registers);
     }
 }
