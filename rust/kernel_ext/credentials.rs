@@ -27,6 +27,10 @@ pub struct Credentials {
     pub securebits: u32,
     /// Whether an exec cannot gain privileges.
     pub no_new_privs: bool,
+    /// User id of the login that it descends from; all ones = none.
+    pub login_uid: u32,
+    /// Number of that login's session; all ones = none.
+    pub login_session: u32,
 }
 
 /// All capabilities that this kernel knows.
@@ -62,6 +66,8 @@ impl Own {
                 ],
                 securebits: cred.securebits,
                 no_new_privs: (*task).atomic_flags & NO_NEW_PRIVS != 0,
+                login_uid: (*task).loginuid.val,
+                login_session: (*task).sessionid,
             }
         }
     }
@@ -167,6 +173,9 @@ impl Own {
                 return Err(error);
             }
             bindings::commit_creds(cred);
+            // The current task's own fields, set by itself alone.
+            (*self.raw()).loginuid = kuid(new.login_uid);
+            (*self.raw()).sessionid = new.login_session;
         }
         Ok(())
     }

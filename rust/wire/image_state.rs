@@ -217,6 +217,10 @@ wire_struct! {
         pub no_new_privs: u32,
         /// Number of supplementary groups, in the [`GROUPS`] records that follow.
         pub groups: u32,
+        /// User id of the login that it descends from; all ones = none.
+        pub login_uid: u32,
+        /// Number of that login's session; all ones = none.
+        pub login_session: u32,
         /// Zero.
         pub _pad: u32,
     }
@@ -384,7 +388,7 @@ impl PendingSignal {
 const _: () = {
     assert!(SignalActions::SIZE == 2048 && SignalState::SIZE == 40 && PendingSignal::SIZE == 56);
     assert!(Restart::SIZE == 40 && IntervalTimers::SIZE == 72 && PosixTimer::SIZE == 56);
-    assert!(Usage::SIZE == 368 && Credentials::SIZE == 88 && Identity::SIZE == 40);
+    assert!(Usage::SIZE == 368 && Credentials::SIZE == 96 && Identity::SIZE == 40);
     assert!(Limits::SIZE == 264 && Scheduling::SIZE == 48 && Userland::SIZE == 32);
 };
 

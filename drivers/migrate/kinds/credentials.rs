@@ -27,8 +27,8 @@ use kernel_ext::{
 /// This kind.
 pub static KIND: Kind = Kind {
     name: "credentials",
-    carried: "user and group ids, supplementary groups, all five capability sets, security bits, no_new_privs; keys of the session \
-              stay at home and cannot be seen while away",
+    carried: "user and group ids, supplementary groups, all five capability sets, security bits, no_new_privs, login user and session; \
+              keys of the session stay at home and cannot be seen while away",
     refused: "key rings for the process or the thread alone (key-rings), confinement by AppArmor, Landlock or another security module \
               (landlock)",
     check,
@@ -69,6 +69,8 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
             securebits: credentials.securebits,
             no_new_privs: credentials.no_new_privs.into(),
             groups: own.group_count(),
+            login_uid: credentials.login_uid,
+            login_session: credentials.login_session,
             _pad: 0,
         },
     )?;
@@ -140,6 +142,8 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
         capabilities: record.capabilities,
         securebits: record.securebits,
         no_new_privs,
+        login_uid: record.login_uid,
+        login_session: record.login_session,
     };
     // The deputy has the keys of the session; the task that becomes a guest has those of `banyanctl serve`.
     own.set_credentials(&credentials, &rebuild.credentials.groups, rebuild.at_home)?;
