@@ -194,7 +194,6 @@ fn records(session: &Session) -> Result<KVec<NodeRecord>> {
         let mut record = NodeRecord {
             id: node.node.get(),
             state: node.state.code(),
-            epoch,
             addr_be: node.addr_be,
             port: node.port,
             name: state.name(node.node),
@@ -203,10 +202,12 @@ fn records(session: &Session) -> Result<KVec<NodeRecord>> {
         if node.node == state.membership.me() {
             record.name = own.name;
             fill(&mut record, &own_heartbeat);
+            record.epoch = epoch;
             record.flags |= NODE_FLAG_SELF;
         } else if let Some(peer) = state.peer(node.node) {
             let features = peer.features();
             record.cpus = features.cpus;
+            record.epoch = peer.last_epoch();
             record.mem_total_kib = features.mem_total_kib;
             if let Some(heartbeat) = peer.heartbeat() {
                 fill(&mut record, &heartbeat);

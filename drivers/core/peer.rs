@@ -26,6 +26,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Atomic,
             AtomicFlag,
             Relaxed, //
         },
@@ -90,6 +91,8 @@ pub(crate) struct Peer {
     #[pin]
     changed: WaitQueue,
     closed: AtomicFlag,
+    /// The peer's membership epoch, as its last frame told.
+    epoch: Atomic<u32>,
     #[pin]
     heartbeat: Mutex<Option<Heartbeat>>,
 }
@@ -121,6 +124,7 @@ impl Peer {
                 }),
                 changed <- WaitQueue::new(),
                 closed: AtomicFlag::new(false),
+                epoch: Atomic::new(0),
                 heartbeat <- new_mutex!(None),
             }),
             GFP_KERNEL,
@@ -145,6 +149,11 @@ impl Peer {
 
     pub(crate) fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Returns the membership epoch that the peer is at.
+    pub(crate) fn last_epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
     }
 
     pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
@@ -380,6 +389,7 @@ impl Peer {
             pr_warn!("node {} sent a bad frame: {}\n", self.node.get(), e.text());
             EPROTO
         })?;
+        self.epoch.store(header.epoch().0, Relaxed);
         let room = payload.get_mut(..header.payload_len()).ok_or(EPROTO)?;
         self.socket.recv_exact(room, patience)?;
         self.core.stats.frames_in.one();
