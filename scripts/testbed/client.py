@@ -78,8 +78,10 @@ class Cluster:
                                                str(image / "root.ext4"),
                                                str(self.state / f"{name}.qcow2")], check=True)
         (self.state / "image").symlink_to(image)
-        return inject.cluster_disk(self.state / "cluster.tar", image, self.state, self.name,
-                                   options.nodes, options.append)
+        modules, known = inject.cluster_disk(self.state / "cluster.tar", image, self.state,
+                                             self.name, options.nodes, options.append)
+        (self.state / "pushed").write_text(json.dumps(known))
+        return modules
 
     def _spawn(self, image: Path, options: Options) -> subprocess.Popen:
         """The supervisor in its namespaces, under a process that cleans up after it."""
@@ -128,8 +130,9 @@ class Cluster:
                 for name, seconds in status["boot"].items():
                     if name not in told:
                         told.add(name)
+                        (cost,) = [m["boot_cpu"] for m in status["machines"] if m["machine"] == name]
                         say(f"{name if name == 'head' else 'node ' + name} answers"
-                            f" after {seconds:.0f} s")
+                            f" after {seconds:.0f} s ({cost:.0f} s of CPU)")
                 if status["failed"]:
                     raise ClusterError(status["failed"])
                 if len(status["boot"]) == options.nodes + 1:
@@ -204,10 +207,17 @@ class Cluster:
 
     def push(self) -> list[str]:
         """Installs what is built now on the running cluster; nothing is loaded anew."""
-        archive, modules = inject.push_archive((self.state / "image").resolve())
-        subprocess.run(self.command("head", ["tar", "-C", "/srv/banyan", "--unlink-first",
-                                             "--keep-directory-symlink", "-xzf", "-"]),
-                       input=archive, check=True, timeout=120)
+        if not self.running():
+            raise ClusterError(f"cluster {self.name} is not up")
+        known = json.loads((self.state / "pushed").read_text())
+        archive, modules = inject.push_archive((self.state / "image").resolve(), known)
+        # tar makes each file anew: what runs or is mapped keeps the old one.
+        done = subprocess.run(self.command("head", ["tar", "-C", "/srv/banyan",
+                                                    "--keep-directory-symlink", "-xzf", "-"]),
+                              input=archive, capture_output=True, timeout=300, check=False)
+        if done.returncode:
+            raise ClusterError(f"the head does not take the files: {done.stderr.decode().strip()}")
+        (self.state / "pushed").write_text(json.dumps(known))
         for machine in self.status()["machines"]:
             if machine["machine"] != "head" and machine["state"] == "up":
                 self.run(machine["machine"], "sh", "-c", "echo 2 >/proc/sys/vm/drop_caches")

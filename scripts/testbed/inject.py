@@ -10,6 +10,7 @@ Files to install come from where the build leaves them, and from build/root/ (a 
 """
 
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -35,9 +36,11 @@ def mac(node: int) -> str:
 
 
 class Tar:
-    """A tar file in the making; everything in it belongs to root."""
+    """A tar file in the making; everything in it belongs to root. Leaves out what is
+    `known` (name -> hash) to be in place already, and notes there what it takes in."""
 
-    def __init__(self, file) -> None:
+    def __init__(self, file, known: dict[str, str] | None = None) -> None:
+        self.known: dict[str, str] = {} if known is None else known
         self.tar = tarfile.open(fileobj=file, mode="w")
         self.made: set[str] = set()
 
@@ -53,6 +56,10 @@ class Tar:
 
     def data(self, name: str, data: bytes | str, mode: int = 0o644) -> None:
         raw = data.encode() if isinstance(data, str) else data
+        digest = hashlib.sha256(raw).hexdigest()
+        if self.known.get(name) == digest:
+            return
+        self.known[name] = digest
         self._parents(name)
         info = tarfile.TarInfo(name)
         info.size, info.mode = len(raw), mode
@@ -199,12 +206,14 @@ def exports(network: str) -> str:
 
 
 def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: int,
-                 extra: str) -> list[str]:
-    """Writes the tar file for the boot server; returns the modules in it."""
+                 extra: str) -> tuple[list[str], dict[str, str]]:
+    """Writes the tar file for the boot server; returns the modules in it, and what of
+    Banyan's part it holds (as for `push_archive`)."""
     public = (state / "id.pub").read_text()
     with open(target, "wb") as file:
         tar = Tar(file)
         modules = add_products(tar, image, "root/")
+        known = {name.removeprefix("root/"): digest for name, digest in tar.known.items()}
         add_products(tar, image, "head/", enable=False)  # to try modules with a head alone
         for place in ("root", "head"):
             tar.data(f"{place}/etc/ssh/ssh_host_ed25519_key", (state / "host").read_bytes(), 0o600)
@@ -229,13 +238,13 @@ def cluster_disk(target: Path, image: Path, state: Path, cluster: str, nodes: in
             info.type, info.linkname = tarfile.SYMTYPE, f"/usr/lib/ipxe/{name}"
             tar.tar.addfile(info)
         tar.close()
-    return modules
+    return modules, known
 
 
-def push_archive(image: Path) -> tuple[bytes, list[str]]:
-    """The part of the tar file that may change while a cluster runs, compressed."""
+def push_archive(image: Path, known: dict[str, str]) -> tuple[bytes, list[str]]:
+    """What has changed of Banyan's part since `known` was noted, compressed."""
     buffer = io.BytesIO()
-    tar = Tar(buffer)
+    tar = Tar(buffer, known)
     modules = add_products(tar, image, "")
     tar.close()
     return gzip.compress(buffer.getvalue(), 1), modules

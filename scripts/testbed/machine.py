@@ -52,6 +52,7 @@ class Machine:
         self.master: subprocess.Popen | None = None
         self.started = 0.0
         self.up_after: float | None = None
+        self.boot_cpu: float | None = None
         self.lock = threading.Lock()
         self.model = options.models.get(number, "host" if options.kvm else "max")
         self.cpu_percent = options.cpu_percent if number else 100
@@ -162,11 +163,20 @@ class Machine:
         self.drop_master()
         raise RuntimeError(f"{self.name} does not take an ssh connection")
 
+    def cpu_seconds(self) -> float:
+        """Processor time that its QEMU has used so far: what a boot costs, however busy
+        this machine is."""
+        if not self.alive():
+            return 0.0
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def status(self) -> dict:
         state = "off"
         if self.alive():
             state = "up" if self.up_after is not None else "booting"
         return {"machine": self.name, "state": state, "address": self.address,
                 "cpu_model": self.model, "cpu_percent": self.cpu_percent,
+                "cpu_seconds": self.cpu_seconds(), "boot_cpu": self.boot_cpu,
                 "pid": self.process.pid if self.alive() else None,
                 "up_after": self.up_after, "console": str(self.console)}

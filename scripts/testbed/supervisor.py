@@ -79,6 +79,7 @@ class Supervisor:
                 with machine.lock:
                     machine.make_master()
                 machine.up_after = time.monotonic() - machine.started
+                machine.boot_cpu = machine.cpu_seconds()
                 return
             time.sleep(0.3)
         raise RuntimeError(f"{machine.name} did not answer within {limit:.0f} s;"

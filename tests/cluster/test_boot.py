@@ -142,3 +142,11 @@ def test_link_rate(cluster):
     took = time.monotonic() - begin
     assert 1.5 <= took <= 20 + quick, "2 MB at 8 Mbit/s take 2 s"
     cluster.sh(1, "rm /tmp/data")
+
+
+def test_push_installs_what_is_built(cluster):
+    """After `make modules`, no image is built anew and no machine boots again."""
+    modules = cluster.push()
+    for node in cluster.nodes:
+        for module in modules:
+            assert cluster.sh(node, f"modinfo -F vermagic {module.removesuffix('.ko')}")
