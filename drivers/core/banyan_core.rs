@@ -2,8 +2,8 @@
 
 //! `banyan.ko`: membership of the cluster, transport between its nodes, and the control interfaces.
 //!
-//! Crate `banyan`, which the other modules use; the functions here are its interface. One [`Core`] for each machine, made on load and
-//! gone on unload; a [`session::Session`] while the machine is in a cluster.
+//! Crate `banyan`, which the other modules use; the functions here are its interface. One [`Core`] for each machine, made on
+//! load and gone on unload; a [`session::Session`] while the machine is in a cluster.
 //!
 //! Lock order, over all of this crate: `Core::transition`, then `Core::running`, then those of `session`; `Core::settings` alone.
 //! No lock is held across a wait for the network but `transition`, which only joining and leaving take.
@@ -152,7 +152,10 @@ impl Core {
                 pr_err!("cannot join: no IPv4 address (address = A.B.C.D)\n");
             })?;
         let node = settings.node.or_else(|| NodeId::from_ipv4(ip)).ok_or(EINVAL).inspect_err(|_| {
-            pr_err!("cannot join: the address gives no node id: set one by banyan.node=N on the kernel command line or node = N in /etc/banyan/banyan.conf\n");
+            pr_err!(
+                "cannot join: the address gives no node id: set one by banyan.node=N on the kernel command line \
+                 or node = N in /etc/banyan/banyan.conf\n"
+            );
         })?;
         let address = Address {
             ip,
@@ -331,8 +334,8 @@ fn call_by(
 ///
 /// # Errors
 ///
-/// `ENOTCONN` while offline; `EHOSTUNREACH` if the node is no member or its connection is lost, answered or not; `ETIMEDOUT`, `EINTR`;
-/// `EMSGSIZE` beyond 128 KiB; `EOPNOTSUPP` if the node has no service for it; and what the service answered.
+/// `ENOTCONN` while offline; `EHOSTUNREACH` if the node is no member or its connection is lost, answered or not; `ETIMEDOUT`,
+/// `EINTR`; `EMSGSIZE` beyond 128 KiB; `EOPNOTSUPP` if the node has no service for it; and what the service answered.
 pub fn call(node: NodeId, op: u16, payload: &[u8], timeout: Msecs) -> Result<Answer, Failure> {
     call_by(node, op, payload, timeout, Interrupt::Killable)
 }
@@ -360,8 +363,8 @@ pub fn send(node: NodeId, op: u16, payload: &[u8]) -> Result {
     session()?.member(node)?.send_message(op, payload)
 }
 
-/// Opens a bulk connection to the service of moves at a node, which gets it with `tag`. Waits at most `timeout` milliseconds for the
-/// connection and 5 s for the handshake.
+/// Opens a bulk connection to the service of moves at a node, which gets it with `tag`. Waits at most `timeout` milliseconds
+/// for the connection and 5 s for the handshake.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How connections come to be and what their reading threads do. Each connection, dialled or taken, has a thread of the session from
-//! its first byte on: it carries out the handshake, and then reads the frames, or hands a bulk connection to its service.
+//! How connections come to be and what their reading threads do. Each connection, dialled or taken, has a thread of the session
+//! from its first byte on: it carries out the handshake, and then reads the frames, or hands a bulk connection to its service.
 
 use banyan_member::{
     Admission,

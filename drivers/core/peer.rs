@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A control connection with another node: at most one in use for each node, kept in the session's table and by the two threads that
-//! serve it. One thread reads frames and hands them out, one writes what is queued.
+//! A control connection with another node: at most one in use for each node, kept in the session's table and by the two threads
+//! that serve it. One thread reads frames and hands them out, one writes what is queued.
 //!
-//! Whoever sends writes at once if nobody else is writing and the socket has room, else only queues. Answers and messages never wait, so that a reader cannot be held up by a writer, whose peer's reader
-//! is held up by its writer, and so on round; a connection with too much queued for its peer to be alive is closed. Only new
-//! requests wait for room.
+//! Whoever sends writes at once if nobody else is writing and the socket has room, else only queues. Answers and messages never
+//! wait, so that a reader cannot be held up by a writer, whose peer's reader is held up by its writer, and so on round; a
+//! connection with too much queued for its peer to be alive is closed. Only new requests wait for room.
 //!
 //! Lock order: `queue` is innermost; never held while writing to the socket, which `Queue::writing` reserves.
 

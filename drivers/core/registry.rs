@@ -73,8 +73,8 @@ pub trait Service: Send + Sync {
     /// The lease of a node that was declared dead is over: guests homed there must be ended now.
     fn lease_over(&self, _node: NodeId) {}
 
-    /// This node was declared dead by the others, or leaves for good: end all guests and all deputies whose guest is elsewhere. On
-    /// return nothing of them may be left that runs.
+    /// This node was declared dead by the others, or leaves for good: end all guests and all deputies whose guest is elsewhere.
+    /// On return nothing of them may be left that runs.
     fn fence(&self) {}
 
     /// A device ioctl whose number is not `banyan.ko`'s own, in the caller's context. May wait as long as it likes, but has to
@@ -123,8 +123,8 @@ pub(crate) struct Registry {
     entries: Mutex<KVec<Arc<Entry>>>,
 }
 
-/// A registered service. Dropping it unregisters: on return no call into the service runs, and none will. Must not be dropped from
-/// within such a call, nor with a lock that one takes.
+/// A registered service. Dropping it unregisters: on return no call into the service runs, and none will. Must not be dropped
+/// from within such a call, nor with a lock that one takes.
 pub struct Registration {
     registry: Arc<Registry>,
     entry: Arc<Entry>,

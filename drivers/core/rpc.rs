@@ -2,8 +2,8 @@
 
 //! Requests that wait for their answer: one [`Pending`] table per session, one [`Call`] per request under way.
 //!
-//! A call ends by its answer, by its time, by a signal, or when the connection that it went out on is lost: nothing waits for a node
-//! that is dead.
+//! A call ends by its answer, by its time, by a signal, or when the connection that it went out on is lost: nothing waits for a
+//! node that is dead.
 //!
 //! Lock order: `calls`, then `Call::answer`; both innermost, never held across a wait.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One stay of this node in the cluster, from `online` to leaving: at most one [`Session`] at a time, owned by [`Running`], which the
-//! module's [`Core`] holds. All threads and connections belong to it, and none outlives it.
+//! One stay of this node in the cluster, from `online` to leaving: at most one [`Session`] at a time, owned by [`Running`],
+//! which the module's [`Core`] holds. All threads and connections belong to it, and none outlives it.
 //!
 //! Lock order: `state`, then `notices`; `dialling` and `strangers` alone. None is held across a wait for the network.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the node is told by its operator: one [`Settings`], owned by the module, set through sysfs while the node is offline or for
-//! the next time that it joins.
+//! What the node is told by its operator: one [`Settings`], owned by the module, set through sysfs while the node is offline or
+//! for the next time that it joins.
 
 use banyan_wire::{
     handshake::MAX_CLUSTER_NAME,

@@ -2,9 +2,9 @@
 
 //! TCP sockets of the kernel: [`Listener`] and [`Socket`].
 //!
-//! No call blocks inside the network stack: each tries, and waits here if it would block. So every wait is bounded, ends on a fatal
-//! signal (or, if asked for, on any), and ends when another thread calls `shutdown`. All calls take `&self`: one thread may send
-//! while another receives; two that send (or receive) at once must exclude each other, or their bytes mix.
+//! No call blocks inside the network stack: each tries, and waits here if it would block. So every wait is bounded, ends on a
+//! fatal signal (or, if asked for, on any), and ends when another thread calls `shutdown`. All calls take `&self`: one thread
+//! may send while another receives; two that send (or receive) at once must exclude each other, or their bytes mix.
 //!
 //! C headers: [`include/linux/net.h`](srctree/include/linux/net.h), [`include/net/sock.h`](srctree/include/net/sock.h)
 
@@ -296,8 +296,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if nothing moved for so long, `EINTR`, `EPIPE` or `ECONNRESET` if the connection is gone. After an error it is of
-    /// no use, since an unknown part was sent.
+    /// `ETIMEDOUT` if nothing moved for so long, `EINTR`, `EPIPE` or `ECONNRESET` if the connection is gone. After an error it
+    /// is of no use, since an unknown part was sent.
     pub fn send_all(&self, bytes: &[u8], patience: Patience) -> Result {
         let vec = bindings::kvec {
             iov_base: bytes.as_ptr().cast_mut().cast(),
