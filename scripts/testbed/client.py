@@ -123,7 +123,7 @@ class Cluster:
             while True:
                 time.sleep(0.25)
                 if keeper.poll() is not None:
-                    raise ClusterError(f"the supervisor ended; see {self.logs}/supervisor.log")
+                    raise ClusterError(self._why_it_ended())
                 if not (self.state / "socket").exists():
                     continue
                 status = self.status()
@@ -147,6 +147,11 @@ class Cluster:
                 keeper.wait()
             shutil.rmtree(self.state, ignore_errors=True)
             raise
+
+    def _why_it_ended(self) -> str:
+        log = self.logs / "supervisor.log"
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"the supervisor ended: {lines[-1] if lines else 'no reason given'} ({log})"
 
     def down(self) -> bool:
         """Takes the cluster down; False if there was none."""

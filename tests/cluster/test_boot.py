@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The test bed itself: machines boot over the network as a machine room would."""
 
+import subprocess
 import time
 
 import pytest
@@ -96,16 +97,30 @@ def test_power_cut_and_start(cluster):
     assert cluster.sh(2, "cat /proc/sys/kernel/random/boot_id") != before
 
 
-@pytest.mark.limit(400)
-def test_cpu_models_may_differ(cluster):
+@pytest.mark.limit(600)
+def test_cpus_may_differ(cluster):
+    """In model, and in the share of a host CPU that they get."""
+    def used() -> float:
+        return next(m["cpu_seconds"] for m in cluster.status()["machines"] if m["machine"] == "1")
+
     assert " avx " in cluster.sh(1, "grep -m1 flags /proc/cpuinfo") + " "
     cluster.kill_node(1)
     try:
-        cluster.start_node(1, model="Nehalem")
+        cluster.start_node(1, limit=400, model="Nehalem", cpu=50)
         assert " avx " not in cluster.sh(1, "grep -m1 flags /proc/cpuinfo") + " "
+        before, begin = used(), time.monotonic()
+        cluster.sh(1, "timeout 8 sh -c 'while :; do :; done'", check=False)
+        assert used() - before < 0.65 * (time.monotonic() - begin)
     finally:
         cluster.kill_node(1)
-        cluster.start_node(1, model="max")
+        cluster.start_node(1, model="max", cpu=100)
+
+
+def test_terminal(cluster):
+    done = subprocess.run(cluster.command("1", ["sh", "-c", "tty; stty size"], terminal=True),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                          check=True)
+    assert done.stdout.startswith("/dev/pts/")
 
 
 def round_trip(cluster, node: int) -> float:
