@@ -209,8 +209,14 @@ fn check_files(subject: &Subject, reasons: &mut Reasons) {
     }
     for opened in &list {
         let facts = file::facts(&opened.file);
-        // The one reference beyond those of the process is that of the list.
-        if let Class::Refused(reason) = class_of(&files, subject, opened, &facts, at_home, 1) {
+        // The one reference beyond those of the process is that of the list. One that waits in `poll` holds more to each file that it waits
+        // for; of the files here that have one offset, none can be waited for but a proxy. Whether that is shared is seen at the border.
+        let class = if files.proxies.behind(&opened.file).is_some() {
+            Class::Proxy
+        } else {
+            class_of(&files, subject, opened, &facts, at_home, 1)
+        };
+        if let Class::Refused(reason) = class {
             reasons.push(reason, opened.fd);
         }
     }
