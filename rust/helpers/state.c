@@ -147,21 +147,21 @@ int banyan_set_policy(u32 policy, bool reset_on_fork, s32 nice, u64 slice, u32 r
 
 unsigned int banyan_cpu_words(void)
 {
-	return DIV_ROUND_UP(nr_cpu_ids, 32);
+	return BITS_TO_LONGS(nr_cpu_ids) * (BITS_PER_LONG / 32);
 }
 
 int banyan_requested_cpus(struct task_struct *task, u32 *words, unsigned int max)
 {
-	unsigned int cpu, count = banyan_cpu_words();
+	unsigned int i, count = banyan_cpu_words();
 	int ret = 0;
 
 	if (count > max)
 		return -E2BIG;
 	raw_spin_lock_irq(&task->pi_lock);
 	if (task->user_cpus_ptr) {
-		memset(words, 0, count * sizeof(*words));
-		for_each_cpu(cpu, task->user_cpus_ptr)
-			words[cpu / 32] |= 1U << (cpu % 32);
+		/* Whole words: the last may hold CPUs that are not on this node, but where the process came from. */
+		for (i = 0; i < count; i++)
+			words[i] = cpumask_bits(task->user_cpus_ptr)[i / 2] >> (i % 2 * 32);
 		ret = count;
 	}
 	raw_spin_unlock_irq(&task->pi_lock);

@@ -51,7 +51,7 @@ int banyan_set_policy(u32 policy, bool reset_on_fork, s32 nice, u64 slice, u32 r
  * few.
  */
 int banyan_requested_cpus(struct task_struct *task, u32 *words, unsigned int max);
-/* Number of words that cover all CPUs that this kernel can have. */
+/* Number of words that cover all CPUs that this kernel can have, a multiple of two. */
 unsigned int banyan_cpu_words(void);
 /* Whether any of these CPUs is here and in use. */
 bool banyan_any_cpu_here(const u32 *words, unsigned int count);

@@ -321,12 +321,9 @@ pub fn any_cpu_here(words: &[u32]) -> bool {
     }
 }
 
-/// Whether none of the CPUs behind the last that this kernel can count is among these, 32 to a word.
+/// Whether this kernel has room in its masks for all of these CPUs, 32 to a word, be they here or not.
 pub fn all_countable(words: &[u32]) -> bool {
     // SAFETY: No preconditions.
     let count = unsafe { banyan_bindings::banyan_cpu_words() } as usize;
-    words
-        .iter()
-        .skip(count.next_multiple_of(2))
-        .all(|&word| word == 0)
+    words.iter().skip(count).all(|&word| word == 0)
 }
