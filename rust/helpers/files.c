@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Open files, descriptor tables and directories. See files.h. */
+#include <linux/fcntl.h>
+#include <linux/pagemap.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/err.h>
@@ -312,4 +314,15 @@ unsigned long banyan_mapped_references(struct task_struct *task, struct file *fi
 	mmap_read_unlock(mm);
 	mmput(mm);
 	return found;
+}
+
+int banyan_file_revalidate(struct file *file)
+{
+	struct kstat stat;
+	int ret;
+
+	ret = invalidate_inode_pages2(file->f_mapping);
+	if (ret)
+		return ret;
+	return vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS, AT_STATX_FORCE_SYNC);
 }

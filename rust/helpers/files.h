@@ -68,6 +68,12 @@ bool banyan_close_on_exec(unsigned int fd);
 /* Installs a file under a number in the current task, whatever RLIMIT_NOFILE says now. Takes a reference of its own. */
 int banyan_install_fd(unsigned int fd, struct file *file, unsigned int flags);
 
+/*
+ * Lets go of what this machine remembers of the file's data and attributes, after writing back what it has to: what another machine wrote
+ * before this is seen, and no stale page is written over it.
+ */
+int banyan_file_revalidate(struct file *file);
+
 /* References to the task's directories. False if it has none any more. The caller puts both paths. */
 bool banyan_task_directories(struct task_struct *task, struct path *root, struct path *pwd);
 /* Whether this is the root directory that the node's init has. */

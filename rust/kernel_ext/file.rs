@@ -189,6 +189,17 @@ pub fn write_back(file: &File) -> Result {
     })
 }
 
+/// Lets go of what this machine remembers of the file's data and attributes, so that what another machine wrote is seen, and no stale page is
+/// written over it.
+///
+/// # Errors
+///
+/// `EIO` and what its file system says.
+pub fn revalidate(file: &File) -> Result {
+    // SAFETY: The file is referenced.
+    to_result(unsafe { banyan_bindings::banyan_file_revalidate(file.as_ptr()) })
+}
+
 /// `fsync(2)`.
 ///
 /// # Errors

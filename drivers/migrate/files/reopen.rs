@@ -23,9 +23,13 @@ use kernel::{
         O_PATH,
         O_RDWR,
         S_IFCHR,
-        S_IFMT, //
+        S_IFMT,
+        S_IFREG, //
     },
-    fs::File,
+    fs::{
+        file::flags::O_RDONLY,
+        File, //
+    },
     prelude::*,
     str::BStr,
     sync::aref::ARef, //
@@ -84,6 +88,10 @@ impl Files {
         {
             pr_notice!("{:?} is another file here\n", path);
             return Err(ESTALE);
+        }
+        if facts.mode & S_IFMT == S_IFREG && flags & O_ACCMODE != O_RDONLY {
+            // Opening revalidates, but pages that were written here before the process went elsewhere may pass for whole.
+            file::revalidate(&opened)?;
         }
         Ok(opened)
     }
