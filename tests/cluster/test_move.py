@@ -23,11 +23,14 @@ def bench(cluster):
     return PLACE
 
 
-def roam(cluster, bench, output, command, moves=10, pause=0.5, seed=1, node=1, limit=100):
+def roam(cluster, bench, output, command, moves=10, pause=0.5, seed=1, node=1, limit=100, but=()):
+    """Runs a program and moves it about. `but`: short names of the reasons that may keep it from moving at times."""
     line = cluster.sh(node, f"cd {bench} && python3 roam.py --moves {moves} --pause {pause} --seed {seed} --limit {limit} "
                             f"{output} -- {command}", timeout=limit + 30)
     result = json.loads(line.splitlines()[-1])
-    assert not result["answers"], f"moves were refused: {result}"
+    # It may always be about to end.
+    unexpected = [answer for answer in result["answers"] if not any(f"[{name}," in answer for name in (*but, "exiting"))]
+    assert not unexpected, f"moves were refused: {result}"
     return result
 
 
@@ -55,29 +58,31 @@ def test_home_sees_it_while_it_is_away(cluster, bench):
     assert out.endswith("status 143")
 
 
-@pytest.mark.parametrize("signal,status", [("TERM", 143), ("KILL", 137), ("INT", 130)])
+@pytest.mark.parametrize("signal,status", [("TERM", 143), ("KILL", 137), ("USR1", 138), ("ABRT", 134)])
 def test_signals_reach_it(cluster, bench, signal, status):
-    script = (f"cd {bench} && (trap - INT; exec ./counter 300 1 >/dev/null) & P=$!; sleep 0.5; "
-              f"banyanctl migrate --wait $P 2 >&2 || exit 99; sleep 0.3; kill -{signal} $P; wait $P; echo $?")
-    expected = status if signal != "INT" else None
-    out = cluster.sh(1, script)
-    # A background job of a shell without job control ignores SIGINT: then it goes on, and is ended below.
-    if expected is not None:
-        assert out == str(expected)
+    out = cluster.sh(1, f"cd {bench} && ./counter 300 1 >/dev/null & P=$!; sleep 0.5; "
+                        f"banyanctl migrate --wait $P 2 >&2 || exit 99; sleep 0.3; kill -{signal} $P; wait $P; echo $?")
+    assert out == str(status)
     for node in cluster.nodes:
-        cluster.until("no counter is left", limit=10, condition=lambda n=node: not cluster.sh(
-            n, "pgrep -x counter || true") or signal == "INT")
-    cluster.sh(1, "pkill -KILL -x counter || true")
+        cluster.until("no counter is left", limit=10, condition=lambda n=node: not cluster.sh(n, "pgrep -x counter || true"))
 
 
 def test_job_control(cluster, bench):
-    script = (f"cd {bench} && ./counter 100 1 >jobs.out & P=$!; sleep 0.5; banyanctl migrate --wait $P 2 >&2 || exit 99; "
-              "kill -STOP $P; sleep 1; A=$(wc -l <jobs.out); ps -o stat= -p $P; sleep 1.5; B=$(wc -l <jobs.out); "
-              "[ $A = $B ] && echo held; kill -CONT $P; sleep 2; C=$(wc -l <jobs.out); [ $C -gt $B ] && echo goes on; "
-              "kill -KILL $P; wait $P; echo $?")
-    out = cluster.sh(1, script).splitlines()
-    assert out[0].startswith("T"), out
-    assert out[1:] == ["held", "goes on", "137"]
+    """What stops the deputy stops the guest, the other way round, and the parent is told."""
+    cluster.sh(1, f"cd {bench} && (./counter 300 1 >jobs.out; echo $? >jobs.status) >/dev/null 2>&1 & sleep 0.7; "
+                  "pgrep -x counter >/home/moves/jobs.pid")
+    pid = cluster.sh(1, f"cat {bench}/jobs.pid")
+    cluster.sh(1, f"banyanctl migrate --wait {pid} 2")
+
+    def states():
+        return [cluster.sh(node, f"ps -o stat= -p {pid} || true")[:1] for node in (1, 2)]
+
+    for signal, expected in (("STOP", "T"), ("CONT", "S"), ("STOP", "T"), ("CONT", "S")):
+        cluster.sh(1, f"kill -{signal} {pid}")
+        cluster.until(f"both halves are {expected} after SIG{signal}", lambda e=expected: states() == [e, e], limit=15)
+    cluster.sh(1, f"kill -KILL {pid}")
+    cluster.until("the parent hears of the end", lambda: cluster.sh(1, f"cat {bench}/jobs.status || true") == "137", limit=15)
+    cluster.until("the guest is gone", lambda: cluster.sh(2, f"ps -o pid= -p {pid} || true") == "", limit=15)
 
 
 def test_time_goes_on(cluster, bench):
@@ -88,35 +93,54 @@ def test_time_goes_on(cluster, bench):
 
 
 def test_refused_with_a_reason_and_unharmed(cluster, bench):
-    script = ("python3 -c 'import socket,time; s=socket.socket(); time.sleep(4); print(\"fine\")' >refused.out & P=$!; "
-              "sleep 2; banyanctl migrate --wait $P 2; echo $?; banyanctl explain --json $P 2; wait $P; cat refused.out")
-    out = cluster.sh(1, f"cd {bench} && {script}", timeout=60)
-    assert "socket" in out and out.endswith("fine")
+    cluster.sh(1, "cd /home/moves; (python3 -c 'import socket,time; s=socket.socket(); time.sleep(6); print(\"fine\")' "
+                  ">refused.out 2>&1) >/dev/null 2>&1 & sleep 2; pgrep -n python3 >/home/moves/refused.pid")
+    pid = cluster.sh(1, f"cat {bench}/refused.pid")
+    refusal = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
+    assert refusal.returncode != 0 and "socket" in refusal.stderr
+    reasons = json.loads(cluster.sh(1, f"banyanctl explain --json {pid} 2 || true"))
+    assert [reason["name"] for reason in reasons["reasons"]] == ["socket"]
+    cluster.until("it runs on to its end", lambda: cluster.sh(1, f"cat {bench}/refused.out") == "fine", limit=20)
 
 
+# What it runs, and the reasons that may keep it from moving at times. xz is not among them: Debian's confines itself with
+# Landlock, which cannot be carried (see test_sandboxed_is_refused).
 PROGRAMS = {
-    "xz": "sh -c 'head -c 3000000 /usr/bin/python3.13 > xz.in; exec xz -T1 -6 -k -c xz.in'",
-    "bc": "sh -c 'exec bc -l pi.bc'",
-    "lua": "lua5.4 work.lua",
-    "python": "python3 work.py",
-    "sqlite": "sqlite3 work.db '.read work.sql'",
+    "bzip2": ("bzip2 -9 -k -c input", ()),
+    "bc": ("bc -l pi.bc", ()),
+    "lua": ("lua5.4 work.lua", ()),
+    "python": ("python3 work.py", ()),
+    # While it holds its locks it stays.
+    "sqlite": ("sqlite3 work.db '.read work.sql'", ("file-lock",)),
 }
+
+
+def test_sandboxed_is_refused(cluster, bench):
+    """A program that has confined itself keeps its confinement, and stays."""
+    cluster.sh(1, f"cd {bench}; head -c 4000000 /usr/bin/python3.13 >big; (xz -T1 -9 -k -c big >big.xz) >/dev/null 2>&1 & "
+                  f"sleep 0.7; pgrep -n -x xz >{bench}/xz.pid")
+    pid = cluster.sh(1, f"cat {bench}/xz.pid")
+    refusal = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
+    assert refusal.returncode != 0 and "landlock" in refusal.stderr
+    cluster.until("it runs on to its end", lambda: cluster.status_of(
+        1, f"pgrep -x xz >/dev/null && exit 1; cd {bench}; xz -dc big.xz | cmp - big") == 0, limit=60)
 
 
 @pytest.mark.limit(300)
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_real_programs(cluster, bench, name):
     cluster.sh(1, f"""cd {bench}; rm -f work.db
-echo 'scale=700; 4*a(1); quit' > pi.bc
+head -c 6000000 /usr/bin/python3.13 >input
+echo 'scale=1400; 4*a(1); quit' > pi.bc
 cat > work.lua <<'X'
 local s, t = 0, {{}}
-for i = 1, 2500000 do s = (s * 31 + i) % 1000003; t[i % 1000] = s end
+for i = 1, 9000000 do s = (s * 31 + i) % 1000003; t[i % 1000] = s end
 print(s, #t, math.sin(s))
 X
 cat > work.py <<'X'
 import hashlib, math
 h, big, f = hashlib.sha256(), 1, 0.0
-for i in range(1, 1200):
+for i in range(1, 9000):
     big = big * i % (2 ** 4423 - 1)
     f += math.sin(i) * math.sqrt(i)
     h.update(str(big).encode() + bytes(5000))
@@ -125,14 +149,15 @@ X
 cat > work.sql <<'X'
 drop table if exists t;
 create table t(a integer primary key, b text);
-with recursive c(x) as (select 1 union all select x+1 from c where x < 60000) insert into t select x, hex(x*x) from c;
-create index i on t(b);
-select count(*), sum(length(b)), max(b) from t;
+with recursive c(x) as (select 1 union all select x+1 from c where x < 150000) insert into t select x, hex(x*x) from c;
+select count(*), sum(length(b)), max(b), sum(length(b) * a % 7) from t;
+with recursive c(x) as (select 1 union all select x+1 from c where x < 1500000) select sum(x * x % 7) from c;
 pragma integrity_check;
 X
 """)
-    moves = same_as_unmoved(cluster, bench, name, PROGRAMS[name], moves=10, pause=0.3)
-    assert moves >= 3, f"it moved only {moves} times"
+    command, but = PROGRAMS[name]
+    moves = same_as_unmoved(cluster, bench, name, command, moves=10, pause=0.3, but=but)
+    assert moves >= 2, f"it moved only {moves} times"
 
 
 def test_no_process_is_left(cluster, bench):
