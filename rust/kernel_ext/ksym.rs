@@ -25,6 +25,11 @@ pub fn resolve() -> Result {
     to_result(missing.min(0))
 }
 
+/// Returns every entry of the table.
+pub fn all() -> impl Iterator<Item = Ksym> {
+    0..banyan_bindings::banyan_ksym_BANYAN_KSYM_COUNT
+}
+
 /// Returns whether this kernel has the function.
 pub fn available(which: Ksym) -> bool {
     // SAFETY: The table does not change after `resolve`; the index is checked.

@@ -10,6 +10,7 @@ use kernel_ext::{
     clock,
     crypto,
     global::Global,
+    ksym,
     limit::RateLimit,
     machine,
     sysfs::{
@@ -34,7 +35,18 @@ pub(crate) const TESTS: &[Test] = &[
     ("global_gives_back", global),
     ("rate_limit", rate_limit),
     ("sysfs_directory", sysfs),
+    ("kernel_functions_found", kernel_functions),
 ];
+
+/// The kernel that this release is made for has all that is called without being exported.
+fn kernel_functions() -> Result {
+    let missing = ksym::all()
+        .filter(|which| !ksym::available(*which))
+        .inspect(|which| pr_err!("# missing: {}\n", ksym::name(*which)))
+        .count();
+    check(missing == 0, "all are there")?;
+    check(ksym::all().count() > 10, "the table is there")
+}
 
 /// RFC 4231, test cases 1, 2 and 6.
 fn hmac() -> Result {
