@@ -8,6 +8,7 @@ as long as the cluster is.
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -105,6 +106,9 @@ class Cluster:
         begin = time.monotonic()
         if self.running():
             raise ClusterError(f"cluster {self.name} is up already: 'down' first, or --fresh")
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            raise ClusterError("/dev/net/tun is not there or not open to this user:"
+                               " 'modprobe tun' and 'chmod 666 /dev/net/tun', as root")
         shutil.rmtree(self.state, ignore_errors=True)
         done = subprocess.run([str(paths.REPO / "scripts/netroot/build")], stdout=subprocess.PIPE,
                               text=True, check=False)
@@ -150,7 +154,8 @@ class Cluster:
 
     def _why_it_ended(self) -> str:
         log = self.logs / "supervisor.log"
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = log.read_text(errors="replace").splitlines()
+        lines = [line for line in lines if re.match(r"\w*Error: ", line)] or lines
         return f"the supervisor ended: {lines[-1] if lines else 'no reason given'} ({log})"
 
     def down(self) -> bool:

@@ -32,7 +32,8 @@ def main() -> int:
     child = subprocess.Popen(sys.argv[2:], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL)
 
     def watch() -> None:
-        if sys.stdin.buffer.read() != b"up":
+        # os.read, for a thread in a buffered read would trouble the interpreter's end.
+        if os.read(0, 16) != b"up":
             child.kill()
 
     threading.Thread(target=watch, daemon=True).start()
