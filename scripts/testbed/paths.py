@@ -49,12 +49,20 @@ def toolchain() -> Path:
 
 
 def mirror() -> str:
-    """The Debian mirror that this machine's apt is configured for; may be empty."""
-    return _output(str(PLATFORM / "mirror"))
+    """The Debian mirror that this machine's apt is configured for, else that of the
+    toolchain root."""
+    script = str(PLATFORM / "mirror")
+    found = _output(script)
+    if not found:
+        found = _output(script, BANYAN_APT_DIR=str(toolchain() / "etc/apt"))
+    if not found:
+        raise SystemExit("no Debian mirror in this machine's apt configuration: set BANYAN_MIRROR")
+    return found
 
 
-def _output(*argv: str) -> str:
-    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+def _output(*argv: str, **environment: str) -> str:
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True,
+                          env={**os.environ, **environment}).stdout.strip()
 
 
 def tool(name: str, host_first: bool = True) -> list[str]:
