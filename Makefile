@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 P := scripts/platform
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full modules tool install cluster bench lint doc deb clean distclean
+.PHONY: help demo test test-full modules tool install cluster bench lint doc deb clean distclean format
 
 # Needs names, in words, a file that another part of the tree brings.
 needs = @test -e $(1) || { echo "banyan: FAILED: $(1) is not in this tree" >&2; exit 1; }
@@ -22,6 +22,7 @@ help:
 	@echo 'make cluster    build everything and boot a cluster (NODES=2); then: scripts/cluster --help'
 	@echo 'make bench      measure; writes build/bench.json and docs/benchmarks.md'
 	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8, docs'
+	@echo 'make format     put all Rust files into the form that lint wants'
 	@echo 'make doc        HTML of the crates, in build/doc; regenerates docs/what-moves.md'
 	@echo 'make deb        Debian package, in build/deb'
 	@echo 'make clean      remove build/'
@@ -60,6 +61,10 @@ bench: modules tool
 lint:
 	@$(P)/host
 	@$(P)/lint
+
+format:
+	@$(P)/host
+	@$(P)/lint --fix rustfmt
 
 doc:
 	@$(P)/host
