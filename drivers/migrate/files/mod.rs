@@ -97,7 +97,7 @@ pub fn start(module: &'static ThisModule) -> Result<Up> {
         }),
         GFP_KERNEL,
     )?;
-    drop(FILES.set(files.into()));
+    drop(FILES.set(files));
     Ok(Up(()))
 }
 

@@ -77,7 +77,6 @@ pub static FILES: Kind = Kind {
     finish: finish_files,
     committed: committed_files,
     leave: leave_files,
-    ..Kind::NOTHING
 };
 
 /// The working and the root directory.
