@@ -8,6 +8,7 @@
 
 #include "deputy.h"
 #include "files.h"
+#include "groups.h"
 #include "ksym.h"
 #include "machine.h"
 #include "memory.h"

@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 #include <linux/path.h>
+#include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/exec_state.h>
 #include <linux/sched/signal.h>
@@ -95,9 +96,26 @@ void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, boo
 	static_call_cond(banyan_ksc___set_task_comm)(task, name, exec);
 }
 
+struct pid *banyan_ksym_alloc_pid(struct pid_namespace *ns, pid_t *wanted, size_t count)
+{
+	if (!found[BANYAN_KSYM_alloc_pid])
+		return ERR_PTR(-ENOSYS);
+	return static_call(banyan_ksc_alloc_pid)(ns, wanted, count);
+}
+
 struct user_struct *banyan_ksym_alloc_uid(kuid_t uid)
 {
 	return found[BANYAN_KSYM_alloc_uid] ? static_call(banyan_ksc_alloc_uid)(uid) : NULL;
+}
+
+void banyan_ksym_change_pid(struct pid **former, struct task_struct *task, enum pid_type type, struct pid *pid)
+{
+	static_call_cond(banyan_ksc_change_pid)(former, task, type, pid);
+}
+
+void banyan_ksym_free_pid(struct pid *pid)
+{
+	static_call_cond(banyan_ksc_free_pid)(pid);
 }
 
 int banyan_ksym_close_fd(unsigned int fd)

@@ -24,6 +24,8 @@ struct kernel_siginfo;
 struct mm_struct;
 struct mm_walk_ops;
 struct path;
+struct pid;
+struct pid_namespace;
 struct pt_regs;
 struct task_struct;
 struct user_struct;
@@ -31,21 +33,24 @@ enum pid_type;
 
 #define BANYAN_KSYMS(X)		\
 	X(__set_task_comm)	\
-	X(alloc_uid)		\
-	X(close_fd)		\
-	X(copy_uabi_from_kernel_to_xstate) \
+	X(alloc_pid)	\
+	X(alloc_uid)	\
+	X(change_pid)	\
+	X(close_fd)	\
+	X(copy_uabi_from_kernel_to_xstate)	\
 	X(d_absolute_path)	\
 	X(do_arch_prctl_64)	\
 	X(do_send_sig_info)	\
-	X(do_setitimer)		\
+	X(do_setitimer)	\
 	X(do_timer_settime)	\
+	X(free_pid)	\
 	X(group_send_sig_info)	\
 	X(put_files_struct)	\
-	X(replace_fd)		\
+	X(replace_fd)	\
 	X(replace_mm_exe_file)	\
 	X(set_cred_ucounts)	\
-	X(set_fs_pwd)		\
-	X(set_fs_root)		\
+	X(set_fs_pwd)	\
+	X(set_fs_root)	\
 	X(set_mm_exe_file)	\
 	X(task_exec_state_set_dumpable)	\
 	X(wake_up_state)	\
@@ -69,8 +74,13 @@ unsigned long banyan_ksym_lookup(const char *name);
 
 /* Does nothing if missing. */
 void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, bool exec);
+/* Returns an ERR_PTR if it fails or is missing. */
+struct pid *banyan_ksym_alloc_pid(struct pid_namespace *ns, pid_t *wanted, size_t count);
 /* Returns NULL without memory, or if missing. */
 struct user_struct *banyan_ksym_alloc_uid(kuid_t uid);
+/* The next two do nothing if missing: ask first. */
+void banyan_ksym_change_pid(struct pid **former, struct task_struct *task, enum pid_type type, struct pid *pid);
+void banyan_ksym_free_pid(struct pid *pid);
 int banyan_ksym_close_fd(unsigned int fd);
 int banyan_ksym_copy_uabi_from_kernel_to_xstate(struct fpstate *fpstate, const void *state, u32 *pkru);
 /* Returns an ERR_PTR or the start of the path within buf. */

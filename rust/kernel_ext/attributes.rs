@@ -115,6 +115,25 @@ impl Own {
         }
     }
 
+    /// Its process group and its session.
+    pub fn process_groups(&self) -> (i32, i32) {
+        let (mut group, mut session) = (0, 0);
+        // SAFETY: The places are valid.
+        unsafe { banyan_bindings::banyan_read_groups(&mut group, &mut session) };
+        (group, session)
+    }
+
+    /// Makes it a member of the process group and of the session with these numbers, which need have no other member here; 0 leaves
+    /// what it is. What these numbers mean here is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if a number is just being given up, `ENOMEM`, `EPERM`, `ENOSYS` if the kernel lacks a function for it.
+    pub fn join_process_groups(&self, group: i32, session: i32) -> Result {
+        // SAFETY: The current task has one thread.
+        to_result(unsafe { banyan_bindings::banyan_join_groups(group, session) })
+    }
+
     /// Sets the name.
     pub fn set_name(&self, comm: &[u8; NAME_SIZE]) {
         let mut name = *comm;

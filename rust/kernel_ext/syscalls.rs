@@ -21,6 +21,8 @@ mod number {
     pub(super) const SETITIMER: u32 = 38;
     pub(super) const UMASK: u32 = 95;
     pub(super) const PERSONALITY: u32 = 135;
+    pub(super) const SETPGID: u32 = 109;
+    pub(super) const SETSID: u32 = 112;
     pub(super) const PRCTL: u32 = 157;
     pub(super) const SCHED_SETAFFINITY: u32 = 203;
     pub(super) const SET_TID_ADDRESS: u32 = 218;
@@ -200,6 +202,18 @@ impl<'own> Syscalls<'own> {
     /// `umask`.
     pub fn set_umask(&self, mask: u32) -> Result {
         self.call(number::UMASK, [mask.into(), 0, 0, 0, 0, 0])?;
+        Ok(())
+    }
+
+    /// `setpgid` for the process itself.
+    pub fn set_process_group(&self, group: i32) -> Result {
+        self.call(number::SETPGID, [0, group as u64, 0, 0, 0, 0])?;
+        Ok(())
+    }
+
+    /// `setsid`.
+    pub fn set_session(&self) -> Result {
+        self.call(number::SETSID, [0, 0, 0, 0, 0, 0])?;
         Ok(())
     }
 

@@ -241,6 +241,10 @@ wire_struct! {
         pub parent_death_signal: u32,
         /// `MCE` kill policy: 0 late, 1 early, 2 default.
         pub mce_kill: u32,
+        /// Its process group.
+        pub group: i32,
+        /// Its session.
+        pub session: i32,
     }
 
     /// One resource limit.
@@ -388,7 +392,7 @@ impl PendingSignal {
 const _: () = {
     assert!(SignalActions::SIZE == 2048 && SignalState::SIZE == 40 && PendingSignal::SIZE == 56);
     assert!(Restart::SIZE == 40 && IntervalTimers::SIZE == 72 && PosixTimer::SIZE == 56);
-    assert!(Usage::SIZE == 368 && Credentials::SIZE == 96 && Identity::SIZE == 40);
+    assert!(Usage::SIZE == 368 && Credentials::SIZE == 96 && Identity::SIZE == 48);
     assert!(Limits::SIZE == 264 && Scheduling::SIZE == 48 && Userland::SIZE == 32);
 };
 

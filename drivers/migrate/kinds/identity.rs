@@ -8,22 +8,28 @@ use crate::{
     rebuild::Rebuild, //
 };
 use banyan_wire::{
+    ids,
     image_state::{
         self as records,
         identity, //
     },
+    NodeId,
     Wire, //
 };
 use kernel::prelude::*;
 use kernel_ext::{
     own::Own,
-    syscalls::Syscalls, //
+    syscalls::Syscalls,
+    wait::{
+        self,
+        Interrupt, //
+    }, //
 };
 
 /// This kind.
 pub static KIND: Kind = Kind {
     name: "identity",
-    carried: "name (comm), personality, umask, dumpability, child subreaper, transparent huge pages switched off, machine check \
+    carried: "process group and session, name (comm), personality, umask, dumpability, child subreaper, transparent huge pages switched off, machine check \
               policy, choice of timer ids; a signal on the parent's death stays with the deputy",
     refused: "nothing",
     capture,
@@ -47,6 +53,10 @@ impl Rebuilt {
     }
 }
 
+/// How often, and after how long, a number that is just being given up is tried again.
+const RETRIES: usize = 5;
+const RETRY_MS: u32 = 20;
+
 const PR_MCE_KILL: u32 = 33;
 const PR_MCE_KILL_SET: u64 = 1;
 const PR_SET_THP_DISABLE: u32 = 41;
@@ -54,6 +64,7 @@ const PR_THP_DISABLE_EXCEPT_ADVISED: u64 = 2;
 
 fn capture(own: &Own, capture: &mut Capture) -> Result {
     let it = own.identity();
+    let (group, session) = own.process_groups();
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     // At home the deputy goes on having the parent.
     let away = capture.journey.source != capture.journey.home;
@@ -71,6 +82,8 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
                 | flag(it.timer_ids, identity::TIMER_IDS),
             parent_death_signal: if away { it.parent_death_signal } else { 0 },
             mce_kill: it.mce_kill,
+            group,
+            session,
         },
     )
 }
@@ -96,6 +109,7 @@ fn restore(
 fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     let record = rebuild.identity.identity.ok_or(EBADMSG)?;
     let calls = Syscalls::new(own, rebuild.scratch(own)?);
+    join(own, &calls, rebuild.journey.home, rebuild.at_home, &record);
     own.set_name(&record.comm);
     calls.set_personality(record.personality)?;
     calls.set_umask(record.umask)?;
@@ -109,6 +123,43 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     calls.prctl(PR_SET_THP_DISABLE, disable, advised)?;
     calls.prctl(PR_MCE_KILL, PR_MCE_KILL_SET, record.mce_kill.into())?;
     Ok(())
+}
+
+/// Makes the process a member of its group and its session.
+///
+/// At home the deputy is one already, unless the guest has founded new ones. Elsewhere the numbers are reserved by its membership; those
+/// given out before the home had its range of pids may mean others here, and are left alone.
+fn join(own: &Own, calls: &Syscalls<'_>, home: NodeId, at_home: bool, record: &records::Identity) {
+    let of_home = |number: i32| {
+        if ids::home_of(number) == Some(home) {
+            number
+        } else {
+            0
+        }
+    };
+    let (group, session) = (of_home(record.group), of_home(record.session));
+    let (now_group, now_session) = own.process_groups();
+    let result = if !at_home {
+        let mut result = own.join_process_groups(group, session);
+        for _ in 0..RETRIES {
+            if result != Err(EAGAIN) {
+                break;
+            }
+            let _ = wait::sleep(Interrupt::Killable, RETRY_MS);
+            result = own.join_process_groups(group, session);
+        }
+        result
+    } else if session == own.pid() && now_session != session {
+        calls.set_session()
+    } else if group != 0 && group != now_group {
+        calls.set_process_group(group)
+    } else {
+        Ok(())
+    };
+    if let Err(e) = result {
+        // It runs all the same; only jobs of its group cannot be told together there.
+        pr_info!("{} is not in its process group: {:?}\n", own.pid(), e);
+    }
 }
 
 fn committed(own: &Own, rebuild: &mut Rebuild) {
