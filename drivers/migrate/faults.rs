@@ -132,7 +132,10 @@ pub fn pass(point: Point) -> Result<(), Reason> {
             let _ = wait::sleep(Interrupt::Killable, entry.value.load(Relaxed));
             Ok(())
         }
-        POWER_CUT => machine::reset(),
+        POWER_CUT => {
+            machine::reset();
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -94,7 +94,9 @@ const RESTORE_MS: Msecs = 30_000;
 const WHOLE_MS: Msecs = 600_000;
 /// How long the target may take to say why it broke the connection, milliseconds.
 const STORY_MS: Msecs = 500;
-/// Pause between two questions for the fate of a move, milliseconds.
+/// How often it is asked again if the pid is taken at the target.
+const PID_TRIES: u32 = 10;
+/// Pause between two questions, milliseconds.
 const ASK_AGAIN_MS: Msecs = 200;
 
 /// What the target has said.
@@ -253,13 +255,19 @@ fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reaso
         _pad: 0,
         cpu: machine::cpu_capabilities().map_err(|_| Reason::Internal)?,
     };
-    let reply: OfferReply =
-        link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS).map_err(|_| Reason::Transport)?;
-    match Reason::from_code(reply.reason) {
-        _ if reply.migration != journey.migration => Err(Reason::Internal),
-        None if reply.reason == 0 => Ok(()),
-        None => Err(Reason::TargetRefused),
-        Some(reason) => Err(reason),
+    let mut tries = 0;
+    loop {
+        let reply: OfferReply =
+            link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS).map_err(|_| Reason::Transport)?;
+        match Reason::from_code(reply.reason) {
+            _ if reply.migration != journey.migration => return Err(Reason::Internal),
+            None if reply.reason == 0 => return Ok(()),
+            None => return Err(Reason::TargetRefused),
+            // It may be what is left there of the process's own last visit.
+            Some(Reason::PidTaken) if tries < PID_TRIES => tries += 1,
+            Some(reason) => return Err(reason),
+        }
+        wait::sleep(Interrupt::Killable, ASK_AGAIN_MS).map_err(|_| Reason::Interrupted)?;
     }
 }
 

@@ -42,6 +42,11 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.entries.lock().len
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The object with this key.
     pub fn get(&self, key: K) -> Option<Arc<V>> {
         self.entries.lock().tree.get(&key).cloned()

@@ -140,15 +140,16 @@ unsafe extern "C" fn run_pending<W: BoundaryWork>(head: *mut bindings::callback_
     // SAFETY: `head` is the first field of a `Pending<W>` made by `post`, which gave up its box.
     let mut pending = unsafe { KBox::<Pending<W>>::from_raw(head.cast()) };
     let module = pending.module;
-    // SAFETY: Task works run in user tasks only; the token is dropped below, before the task goes on.
-    let own = unsafe { Own::new() };
-    let outcome = if own.exiting() {
-        pending.work.abandoned();
-        Outcome::Resume
-    } else {
-        pending.work.run(&own)
+    let outcome = {
+        // SAFETY: Task works run in user tasks only; the token is gone before the task goes on.
+        let own = unsafe { Own::new() };
+        if own.exiting() {
+            pending.work.abandoned();
+            Outcome::Resume
+        } else {
+            pending.work.run(&own)
+        }
     };
-    drop(own);
     drop(pending);
     // SAFETY: The reference that `post` took. `synchronize` covers the few instructions from here to the return.
     unsafe { bindings::module_put(module) };

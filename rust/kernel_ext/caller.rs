@@ -57,6 +57,6 @@ impl Subject {
     /// Its name, padded with zeros.
     pub fn name(&self) -> [u8; 16] {
         // SAFETY: The task is referenced. A name that is being changed may be read half changed, but always ends in a zero.
-        unsafe { (&raw const (*self.raw()).comm).read().map(|c| c as u8) }
+        unsafe { (&raw const (*self.raw()).comm).read() }
     }
 }
