@@ -47,7 +47,7 @@ def test_job_control_at_the_terminal(cluster, place):
     ("epoll", "import select; e = select.epoll()"),
     ("eventfd", "import os; e = os.eventfd(0)"),
     ("timerfd", "import ctypes; ctypes.CDLL(None).timerfd_create(1, 0)"),
-    ("local-file", "f = open('/tmp/banyan-files', 'w')"),
+    ("local-file", "f = open('/tmp/banyan-files', 'w+')"),
     ("deleted-file", "import os; f = open('gone', 'w'); os.unlink('gone')"),
     ("file-lock", "import fcntl; f = open('locked', 'w'); fcntl.lockf(f, fcntl.LOCK_EX)"),
     ("cwd-not-shared", "import os; os.chdir('/tmp')"),
@@ -58,3 +58,10 @@ def test_refused_with_the_reason(cluster, place, reason, code):
               f"grep -q '\"{reason}\"' /tmp/explained && break; done; cat /tmp/explained; kill $P")
     answer = json.loads(cluster.sh(1, script))
     assert reason in json.dumps(answer)
+
+
+def test_local_output_stays_at_home(cluster, place):
+    script = (f"cd {place} && python3 -c \"import sys, time\nfor i in range(60): print(i, flush=True); time.sleep(0.1)\" "
+              "</dev/null >/tmp/banyan-output & P=$!; sleep 1; banyanctl migrate --wait $P 2 >&2 && sleep 1 && "
+              "banyanctl migrate --wait $P 1 >&2 && wait $P && seq 0 59 | cmp - /tmp/banyan-output && echo same")
+    assert cluster.sh(1, script) == "same"

@@ -26,6 +26,7 @@ use kernel::{
     bindings::{
         O_ACCMODE,
         O_RDONLY,
+        O_WRONLY,
         S_IFMT,
         S_IFREG, //
     },
@@ -66,9 +67,9 @@ use crate::{
 pub static FILES: Kind = Kind {
     name: "open files",
     carried: "regular files and directories on shared mounts (offset, flags, close-on-exec, shared descriptions); pipes, fifos, \
-              terminals and other character devices, and regular files whose offset another process shares, which stay at home and are \
-              used through proxies; null, zero, full, random, urandom",
-    refused: "sockets, epoll, eventfd, signalfd, timerfd, inotify, pidfd, io_uring and other special descriptors; files on local mounts, \
+              terminals and other character devices, regular files whose offset another process shares, and files on local mounts that are only \
+              written or are the standard input: they stay at home and are used through proxies; null, zero, full, random, urandom",
+    refused: "sockets, epoll, eventfd, signalfd, timerfd, inotify, pidfd, io_uring and other special descriptors; other files on local mounts, \
               deleted files, files with locks or leases, O_PATH, O_ASYNC",
     check: check_files,
     capture: capture_files,
@@ -161,6 +162,18 @@ fn at_home(pid: i32) -> bool {
     home.is_none() || home == banyan::this_node()
 }
 
+/// Whether a regular file that cannot be opened again elsewhere can stay here and be used from there: if the process will miss nothing
+/// that a proxy lacks, which are mappings and reading and writing at an offset of its own choice.
+fn can_be_forwarded(subject: &Subject, opened: &Opened, facts: &Facts) -> bool {
+    let streamed = match facts.flags & O_ACCMODE {
+        O_WRONLY => true,
+        // Input that was redirected.
+        O_RDONLY => opened.fd == 0,
+        _ => false,
+    };
+    streamed && facts.mode & S_IFMT == S_IFREG && subject.mapped_references(&opened.file) == 0
+}
+
 /// What becomes of an open file, with regard to who else has it: one whose offset another process shares stays here if it can, so that
 /// there is one offset. `mine`: the references to it that the caller holds.
 fn class_of(
@@ -181,6 +194,11 @@ fn class_of(
             } else {
                 Class::Refused(Reason::SharedDescription)
             }
+        }
+        Class::Refused(Reason::LocalFile)
+            if at_home && can_be_forwarded(subject, opened, facts) =>
+        {
+            Class::Forward
         }
         class => class,
     }
