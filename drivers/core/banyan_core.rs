@@ -110,7 +110,7 @@ impl Core {
         let registry = Arc::pin_init(Registry::new(), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
-                settings <- new_mutex!(Settings::new()),
+                settings <- new_mutex!(Settings::from_parameters()),
                 transition <- new_mutex!(()),
                 running <- new_mutex!(None),
                 registry,

@@ -100,15 +100,7 @@ pub(crate) static ATTRIBUTES: &[Attribute<Core>] = &[
         name: c"join",
         mode: 0o644,
         show: Some(|core, out| ascii(out, &core.settings.lock().join)),
-        store: Some(|core, bytes| {
-            let mut settings = core.settings.lock();
-            let seeds = settings::parse_join(bytes, settings.port)?;
-            let mut join = KVec::new();
-            join.extend_from_slice(trim(bytes), GFP_KERNEL)?;
-            settings.seeds = seeds;
-            settings.join = join;
-            Ok(())
-        }),
+        store: Some(|core, bytes| core.settings.lock().set_join(bytes)),
     },
     // The cluster key: 32 bytes or 64 hexadecimal digits. Never shown.
     Attribute {

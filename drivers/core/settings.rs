@@ -10,6 +10,10 @@ use banyan_wire::{
 use kernel::prelude::*;
 use kernel_ext::{
     crypto::Secret,
+    parameter::{
+        self,
+        Parameter, //
+    },
     socket::Address, //
 };
 
@@ -49,6 +53,48 @@ impl Settings {
             join: KVec::new(),
             key: None,
         }
+    }
+
+    /// The settings that the module was loaded with: modprobe takes them from the kernel command line. One that makes no sense is
+    /// left out, with a line in the log.
+    pub(crate) fn from_parameters() -> Self {
+        let mut settings = Self::new();
+        for which in [
+            Parameter::Cluster,
+            Parameter::Node,
+            Parameter::Address,
+            Parameter::Port,
+            Parameter::Join,
+        ] {
+            let Some(value) = parameter::get(which) else {
+                continue;
+            };
+            if settings.set(which, value).is_err() {
+                pr_warn!("the module parameter {which:?} makes no sense and is left out\n");
+            }
+        }
+        settings
+    }
+
+    fn set(&mut self, which: Parameter, value: &[u8]) -> Result {
+        match which {
+            Parameter::Cluster => self.cluster = parse_cluster(value)?,
+            Parameter::Node => self.node = parse_node(value)?,
+            Parameter::Address => self.address = parse_address(value)?,
+            Parameter::Port => self.port = parse_port(value)?,
+            Parameter::Join => self.set_join(value)?,
+        }
+        Ok(())
+    }
+
+    /// Sets the addresses to join by.
+    pub(crate) fn set_join(&mut self, value: &[u8]) -> Result {
+        let seeds = parse_join(value, self.port)?;
+        let mut join = KVec::new();
+        join.extend_from_slice(trim(value), GFP_KERNEL)?;
+        self.seeds = seeds;
+        self.join = join;
+        Ok(())
     }
 }
 
@@ -116,7 +162,7 @@ pub(crate) fn parse_address(bytes: &[u8]) -> Result<Option<u32>> {
 }
 
 /// Reads `ADDR[:PORT][,ADDR[:PORT]|ADDR-LAST]...`, where LAST is an address or the last number of one.
-pub(crate) fn parse_join(bytes: &[u8], default_port: u16) -> Result<KVec<Address>> {
+fn parse_join(bytes: &[u8], default_port: u16) -> Result<KVec<Address>> {
     let mut seeds = KVec::new();
     let items = text(bytes)?.split([',', ' ']);
     for item in items.filter(|item| !item.is_empty()) {

@@ -13,6 +13,7 @@
 #include "machine.h"
 #include "memory.h"
 #include "net.h"
+#include "parameters.h"
 #include "proxyfs.h"
 #include "registers.h"
 #include "state.h"

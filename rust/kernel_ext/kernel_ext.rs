@@ -25,6 +25,7 @@ pub mod memory;
 pub mod own;
 pub mod page_vec;
 pub mod pages;
+pub mod parameter;
 pub mod parked;
 pub mod paths;
 pub mod proxyfs;
