@@ -133,9 +133,11 @@ def test_modules_come_and_go(cluster):
     last = max(cluster.nodes)
     script = (
         "set -e; systemctl stop banyan; (while :; do :; done) & B=$!; "
-        "mem() { echo 3 > /proc/sys/vm/drop_caches; sleep 1; awk '/^(Slab|VmallocUsed|PageTables|KernelStack):/ {s += $2} END {print s}' /proc/meminfo; }; "
+        "mem() { echo 3 > /proc/sys/vm/drop_caches; sleep 1; "
+        "awk '/^(Slab|VmallocUsed|PageTables|KernelStack):/ {s += $2} END {print s}' /proc/meminfo; }; "
         "turn() { banyanctl unload banyan || modprobe -r banyan_migrate banyan; modprobe banyan_migrate; "
-        f"echo default > {SYSFS}/cluster; head -c 32 /etc/banyan/key > {SYSFS}/key; echo 10.77.0.1 > {SYSFS}/join; echo 1 > {SYSFS}/online; sleep 0.3; }}; "
+        f"echo default > {SYSFS}/cluster; head -c 32 /etc/banyan/key > {SYSFS}/key; "
+        f"echo 10.77.0.1 > {SYSFS}/join; echo 1 > {SYSFS}/online; sleep 0.3; }}; "
         "turn; turn; mem; for i in $(seq TURNS); do turn; done; mem; kill $B")
     first, after = (int(n) for n in cluster.sh(last, script.replace("TURNS", str(TURNS)), timeout=350).split()[-2:])
     assert after - first < 1024, f"{first} KiB of kernel memory before, {after} KiB after"
