@@ -69,8 +69,11 @@ pub static FILES: Kind = Kind {
     carried: "regular files and directories on shared mounts (offset, flags, close-on-exec, shared descriptions); pipes, fifos, \
               terminals and other character devices, regular files whose offset another process shares, and files on local mounts that are only \
               written or are the standard input: they stay at home and are used through proxies; null, zero, full, random, urandom",
-    refused: "sockets, epoll, eventfd, signalfd, timerfd, inotify, pidfd, io_uring and other special descriptors; other files on local mounts, \
-              deleted files, files with locks or leases, O_PATH, O_ASYNC",
+    refused: "sockets (socket), epoll (epoll), eventfd (eventfd), signalfd (signalfd), timerfd (timerfd), inotify (inotify), pidfd (pidfd), \
+              io_uring (io-uring), descriptors of namespaces and BPF (mount-file), devices that cannot be forwarded (device-file), pipes made \
+              while away (pipe), other special descriptors (unsupported-file); other files on local mounts (local-file), deleted files \
+              (deleted-file), files with locks or leases (file-lock, file-lease), shared offsets of directories and of mapped files \
+              (shared-description), O_PATH (path-only), O_ASYNC (file-owner), more than 4096 descriptors (too-many-files)",
     check: check_files,
     capture: capture_files,
     undo: undo_files,
