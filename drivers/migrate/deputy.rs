@@ -309,8 +309,12 @@ impl Deputy {
                         self.forget(state);
                         return Outcome::Resume;
                     }
-                    // What it had is gone, the page too.
+                    // What it had is gone, the page too; what came of the process is of no use.
                     self.room.store(0, Relaxed);
+                    own.close_all();
+                    if let Err(e) = own.unmap_all() {
+                        pr_warn!("memory of {} not freed: {:?}\n", self.pid, e);
+                    }
                     own.park_signals();
                     continue;
                 }
