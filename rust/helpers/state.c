@@ -23,6 +23,7 @@
 #include <asm/prctl.h>
 #include <asm/ptrace.h>
 #include <asm/shstk.h>
+#include <asm/unistd.h>
 
 #include "ksym.h"
 #include "state.h"
@@ -234,6 +235,14 @@ int banyan_rseq_settle(void)
 		return -EFAULT;
 	regs->ip = sequence.abort_ip;
 	return 0;
+}
+
+void banyan_settle_wait(void)
+{
+	struct pt_regs *regs = task_pt_regs(current);
+
+	if (regs->orig_ax == __NR_rt_sigtimedwait && (long)regs->ax == -EINTR && !regs->dx)
+		regs->ax = -ERESTARTNOHAND;
 }
 
 /* Offset of Landlock's part in a credential's security blob, or a negative number if there is no Landlock. */

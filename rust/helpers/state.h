@@ -72,6 +72,12 @@ void banyan_rseq_forget(void);
  */
 int banyan_rseq_settle(void);
 
+/*
+ * Makes an interrupted sigwaitinfo(2) of the current task one that is restarted, unless a handler runs: the kernel itself ends it with
+ * EINTR for any interruption. One with a timeout is left alone, since it would wait for the whole time again.
+ */
+void banyan_settle_wait(void);
+
 /* Whether a task has a security label of its own, other than that of the first process, or a Landlock domain. */
 bool banyan_confined(struct task_struct *task);
 

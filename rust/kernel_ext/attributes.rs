@@ -314,6 +314,13 @@ impl Own {
         unsafe { banyan_bindings::banyan_forget_system_call() };
     }
 
+    /// Makes a wait for signals without a timeout, which the kernel has just ended with `EINTR`, one that is restarted unless a handler
+    /// runs. To be called before registers are looked at.
+    pub fn settle_wait(&self) {
+        // SAFETY: The current task is a user task at the border to user mode.
+        unsafe { banyan_bindings::banyan_settle_wait() };
+    }
+
     /// Does to a restartable sequence that the process is in what a preemption does: it will go on in the abort handler. To be called
     /// before registers and memory are looked at.
     ///

@@ -90,6 +90,9 @@ pub struct Facts {
     pub policy: u32,
 }
 
+/// Bit of `jobctl`: the cgroup freezer wants it to stand still. (`frozen` is set for a stopped task, too.)
+const TRAP_FREEZE: usize = bindings::JOBCTL_TRAP_FREEZE as usize;
+
 /// Bits of `atomic_flags` that are carried or harmless: "no new privileges", and where the page cache is put.
 const PLAIN_ATOMIC_FLAGS: usize = 1 << bindings::PFA_NO_NEW_PRIVS | 1 << bindings::PFA_SPREAD_PAGE;
 
@@ -129,7 +132,7 @@ impl Subject {
                 vfork: !task.vfork_done.is_null(),
                 stopped: signal.flags & bindings::SIGNAL_STOP_STOPPED != 0
                     || signal.group_stop_count != 0,
-                frozen: task.frozen() != 0,
+                frozen: task.jobctl & TRAP_FREEZE != 0,
                 seccomp: task.seccomp.mode != 0,
                 syscall_dispatch: task.thread_info.syscall_work & SYSCALL_DISPATCH != 0,
                 io_uring: !task.io_uring.is_null(),

@@ -75,13 +75,28 @@ static int absolute(clockid_t clock)
 	return clock_nanosleep(clock, TIMER_ABSTIME, &t, NULL);
 }
 
+/* As signal(7) says, sigtimedwait ends with EINTR even without a handler; then the rest of the time is waited. */
+static int patient_wait(const sigset_t *set)
+{
+	double until = now() + seconds;
+
+	for (;;) {
+		double left = until - now();
+		struct timespec time = span(left > 0 ? left : 0);
+		int sig = sigtimedwait(set, NULL, &time);
+
+		if (sig != -1 || errno != EINTR)
+			return sig;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 2 ? atoi(argv[2]) : 1;
 	struct sigaction action = { .sa_handler = on_alarm };
 	uint32_t word = 5;
 	int pipes[2];
-	sigset_t set, all;
+	sigset_t set, all, alarm;
 
 	seconds = argc > 1 ? atof(argv[1]) : 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -90,6 +105,8 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigemptyset(&all);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
 	printf("waits: ready\n");
 
 	for (int round = 0; round < rounds; round++) {
@@ -107,8 +124,12 @@ int main(int argc, char **argv)
 		WAIT("ppoll", ppoll(NULL, 0, &time, &all), 0, 0);
 		WAIT("select", select(0, NULL, NULL, NULL, &tv), 0, 0);
 		WAIT("pselect", pselect(0, NULL, NULL, NULL, &time, &all), 0, 0);
-		WAIT("sigtimedwait", sigtimedwait(&set, NULL, &time), -1, EAGAIN);
+		WAIT("sigtimedwait", patient_wait(&set), -1, EAGAIN);
 		WAIT("futex wait", syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 5, &time, NULL, 0), -1, ETIMEDOUT);
+		setitimer(ITIMER_REAL, &once, NULL);
+		sigprocmask(SIG_BLOCK, &alarm, NULL);
+		WAIT("sigwaitinfo of an alarm", sigwaitinfo(&alarm, NULL), SIGALRM, 0);
+		sigprocmask(SIG_UNBLOCK, &alarm, NULL);
 		setitimer(ITIMER_REAL, &once, NULL);
 		WAIT("pause until an alarm", pause(), -1, EINTR);
 		setitimer(ITIMER_REAL, &once, NULL);

@@ -148,6 +148,7 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
         pr_info!("{} has changed: {}\n", own.pid(), reason.text());
         return Err(EBUSY);
     }
+    own.settle_wait();
     own.leave_sequence().map_err(|_| EOPNOTSUPP)?;
     let Userland {
         robust_list,
