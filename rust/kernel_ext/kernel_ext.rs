@@ -16,6 +16,7 @@ pub mod exit_watch;
 pub mod facts;
 pub mod fdtable;
 pub mod file;
+pub mod file_numbers;
 pub mod global;
 pub mod ksym;
 pub mod kthread;

@@ -9,18 +9,18 @@ use banyan_wire::{
     Reason, //
 };
 use kernel::{
-    bindings::{
-        FASYNC,
-        S_IFBLK,
-        S_IFCHR,
-        S_IFDIR,
-        S_IFIFO,
-        S_IFLNK,
-        S_IFMT,
-        S_IFREG,
-        S_IFSOCK, //
-    },
     fs::File,
+};
+use kernel_ext::file_numbers::{
+    FASYNC,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_IFSOCK, //
 };
 use kernel_ext::file::{
     self,

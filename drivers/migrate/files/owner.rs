@@ -24,10 +24,6 @@ use banyan_wire::{
     Wire, //
 };
 use kernel::{
-    bindings::{
-        S_IFMT,
-        S_IFREG, //
-    },
     fs::File,
     new_mutex,
     prelude::*,
@@ -47,6 +43,10 @@ use kernel::{
         Arc,
         Mutex, //
     },
+};
+use kernel_ext::file_numbers::{
+    S_IFMT,
+    S_IFREG, //
 };
 use kernel_ext::{
     file::{

@@ -24,15 +24,6 @@ use banyan_wire::{
     Wire, //
 };
 use kernel::{
-    bindings::{
-        O_APPEND,
-        O_NONBLOCK,
-        POLLERR,
-        POLLHUP,
-        S_IFIFO,
-        S_IFMT,
-        S_IFREG, //
-    },
     fs::{
         File,
         LocalFile, //
@@ -65,6 +56,15 @@ use kernel::{
         UserPtr,
         UserSlice, //
     },
+};
+use kernel_ext::file_numbers::{
+    O_APPEND,
+    O_NONBLOCK,
+    POLLERR,
+    POLLHUP,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG, //
 };
 use kernel_ext::{
     file,

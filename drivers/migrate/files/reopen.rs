@@ -12,20 +12,6 @@ use banyan_wire::image_files::{
     Place, //
 };
 use kernel::{
-    bindings::{
-        FASYNC,
-        O_ACCMODE,
-        O_CLOEXEC,
-        O_DIRECTORY,
-        O_LARGEFILE,
-        O_NOCTTY,
-        O_NOFOLLOW,
-        O_PATH,
-        O_RDWR,
-        S_IFCHR,
-        S_IFMT,
-        S_IFREG, //
-    },
     fs::{
         file::flags::O_RDONLY,
         File, //
@@ -33,6 +19,20 @@ use kernel::{
     prelude::*,
     str::BStr,
     sync::aref::ARef, //
+};
+use kernel_ext::file_numbers::{
+    FASYNC,
+    O_ACCMODE,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_LARGEFILE,
+    O_NOCTTY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDWR,
+    S_IFCHR,
+    S_IFMT,
+    S_IFREG, //
 };
 use kernel_ext::file::{
     self,

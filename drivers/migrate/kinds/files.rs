@@ -23,13 +23,6 @@ use banyan_wire::{
     Wire, //
 };
 use kernel::{
-    bindings::{
-        O_ACCMODE,
-        O_RDONLY,
-        O_WRONLY,
-        S_IFMT,
-        S_IFREG, //
-    },
     fs::File,
     prelude::*,
     str::CString,
@@ -37,6 +30,13 @@ use kernel::{
         aref::ARef,
         Arc, //
     },
+};
+use kernel_ext::file_numbers::{
+    O_ACCMODE,
+    O_RDONLY,
+    O_WRONLY,
+    S_IFMT,
+    S_IFREG, //
 };
 use kernel_ext::{
     fdtable,
