@@ -94,10 +94,14 @@ pub fn offered(state: &State, offer: &Offer) -> Result<(), (Reason, u32)> {
     if offer.abi != banyan_wire::handshake::abi_hash(&machine::kernel_release()) {
         return Err((Reason::KernelAbi, 0));
     }
-    if machine::xfeatures() & offer.xfeatures != offer.xfeatures || machine::xsave_size() != offer.xsave_size {
+    if machine::xfeatures() & offer.xfeatures != offer.xfeatures
+        || machine::xsave_size() != offer.xsave_size
+    {
         return Err((Reason::CpuFeature, 0));
     }
-    if let Some(bit) = banyan_wire::cpu::missing(&offer.cpu, &machine::cpu_capabilities().map_err(internal)?) {
+    if let Some(bit) =
+        banyan_wire::cpu::missing(&offer.cpu, &machine::cpu_capabilities().map_err(internal)?)
+    {
         return Err((Reason::CpuFeature, bit));
     }
     if homeward != (offer.home == here) {
@@ -343,7 +347,12 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     let committed = match received {
         Ok(()) => arrival.await_commit(),
         Err(error) => {
-            pr_info!("{} from node {} not restored: {:?}\n", arrival.journey.pid, arrival.journey.source.get(), error);
+            pr_info!(
+                "{} from node {} not restored: {:?}\n",
+                arrival.journey.pid,
+                arrival.journey.source.get(),
+                error
+            );
             arrival.abort(reason_of(error), true);
             false
         }

@@ -67,7 +67,9 @@ impl kernel::Module for MigrateModule {
         // From here on `up` undoes what is done if the next step fails.
         up.files = Some(files::start(module)?);
         let kept = state.clone();
-        up.keeper = Some(KThread::spawn(fmt!("banyan/guests"), move || guest::keeper(kept))?);
+        up.keeper = Some(KThread::spawn(fmt!("banyan/guests"), move || {
+            guest::keeper(kept)
+        })?);
         let service = Arc::new(service::MigrateService(state), GFP_KERNEL)?;
         up.registration = Some(banyan::register(service)?);
         Ok(up)

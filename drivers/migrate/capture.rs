@@ -107,7 +107,13 @@ impl Capture {
         if len > image::MAX_RECORD {
             return Err(E2BIG);
         }
-        if self.gathered.len().saturating_add(payload.len()).saturating_add(RecordHeader::SIZE) > GATHER {
+        if self
+            .gathered
+            .len()
+            .saturating_add(payload.len())
+            .saturating_add(RecordHeader::SIZE)
+            > GATHER
+        {
             self.flush()?;
         }
         self.gather(&RecordHeader {
@@ -153,7 +159,12 @@ impl Capture {
             pieces.push_pinned(run, index)?;
             count = count.saturating_add(1);
             match extents.last_mut() {
-                Some(last) if last.start.saturating_add(u64::from(last.pages) * image_memory::PAGE_SIZE) == here => {
+                Some(last)
+                    if last
+                        .start
+                        .saturating_add(u64::from(last.pages) * image_memory::PAGE_SIZE)
+                        == here =>
+                {
                     last.pages = last.pages.saturating_add(1);
                 }
                 _ => extents.push(
@@ -169,7 +180,8 @@ impl Capture {
         if count == 0 {
             return Ok(());
         }
-        let mut payload = KVVec::from_elem(0u8, extents.len().saturating_mul(Extent::SIZE), GFP_KERNEL)?;
+        let mut payload =
+            KVVec::from_elem(0u8, extents.len().saturating_mul(Extent::SIZE), GFP_KERNEL)?;
         for (extent, to) in extents.iter().zip(payload.chunks_exact_mut(Extent::SIZE)) {
             extent.encode(to).map_err(|_| EINVAL)?;
         }

@@ -68,7 +68,9 @@ use kernel_ext::{
 const CLOCK_TRIES: u32 = 3;
 
 fn admin() -> Result {
-    caller::capable(Capability::SysAdmin).then_some(()).ok_or(EPERM)
+    caller::capable(Capability::SysAdmin)
+        .then_some(())
+        .ok_or(EPERM)
 }
 
 /// A device call.
@@ -146,7 +148,11 @@ fn migrate(state: &Arc<State>, argument: usize) -> Result<isize> {
         state.errands.spawn(fmt!("banyan/move"), move || {
             let reply = request::migrate(&errand, &wanted);
             if reply.reason != 0 {
-                pr_info!("{} not moved: {}\n", wanted.pid, Reason::text_of_code(reply.reason));
+                pr_info!(
+                    "{} not moved: {}\n",
+                    wanted.pid,
+                    Reason::text_of_code(reply.reason)
+                );
             }
         })?;
         MigrateReply {
@@ -182,7 +188,11 @@ fn explain(state: &Arc<State>, argument: usize) -> Result<isize> {
     let reasons = request::explain(state, &wanted)?;
     let records = ExplainReply::decode(&reasons).map_err(|_| EBADMSG)?.reasons;
     let room = call.count;
-    call.count = u32::try_from(device_arg::write_array(call.buf, room as usize, records.filter_map(|r| r.ok()))?)?;
+    call.count = u32::try_from(device_arg::write_array(
+        call.buf,
+        room as usize,
+        records.filter_map(|r| r.ok()),
+    )?)?;
     device_arg::write(argument, &call)?;
     if call.count > room {
         return Err(ENOSPC);
@@ -382,7 +392,11 @@ fn list(state: &Arc<State>, argument: usize) -> Result<isize> {
         records.push(record, GFP_KERNEL)?;
     }
     let room = call.count;
-    call.count = u32::try_from(device_arg::write_array(call.buf, room as usize, records.iter().copied())?)?;
+    call.count = u32::try_from(device_arg::write_array(
+        call.buf,
+        room as usize,
+        records.iter().copied(),
+    )?)?;
     device_arg::write(argument, &call)?;
     if call.count > room {
         return Err(ENOSPC);
@@ -408,7 +422,10 @@ fn drain(state: &Arc<State>, argument: usize) -> Result<isize> {
         }
     };
     for guest in state.guests.snapshot().iter() {
-        hold(guest.pid, &handover::depart(state, &guest.subject, guest.home));
+        hold(
+            guest.pid,
+            &handover::depart(state, &guest.subject, guest.home),
+        );
     }
     for deputy in state.deputies.snapshot().iter() {
         let wanted = banyan_wire::migrate::ComeHome {

@@ -53,7 +53,12 @@ impl DebugFiles {
 
 fn show_kinds(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for kind in KINDS {
-        f.write_fmt(fmt!("{}\n  carried: {}\n  refused: {}\n", kind.name, kind.carried, kind.refused))?;
+        f.write_fmt(fmt!(
+            "{}\n  carried: {}\n  refused: {}\n",
+            kind.name,
+            kind.carried,
+            kind.refused
+        ))?;
     }
     Ok(())
 }

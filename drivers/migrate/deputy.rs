@@ -344,7 +344,9 @@ impl Deputy {
                 return self.leave_to_kernel(own, state);
             }
             // Ends early for anything; nothing is lost by looking again.
-            let _ = self.wake.wait(Interrupt::Any, 3_600_000, || self.has_work());
+            let _ = self
+                .wake
+                .wait(Interrupt::Any, 3_600_000, || self.has_work());
         }
     }
 
@@ -378,7 +380,9 @@ impl Deputy {
 
     fn waiting_room(&self, own: &Own) -> Result<usize> {
         match self.room.load(Relaxed) {
-            0 => own.make_waiting_room().inspect(|&room| self.room.store(room, Relaxed)),
+            0 => own
+                .make_waiting_room()
+                .inspect(|&room| self.room.store(room, Relaxed)),
             room => Ok(room),
         }
     }
@@ -430,7 +434,12 @@ impl Deputy {
                     let over = self.inner.lock().end.is_some();
                     if over || waited > SIGNAL_PATIENCE_MS || own.fatal_signal_pending() {
                         let error = failure.errno;
-                        pr_info!("signal {} for {} did not reach it: {:?}\n", waiting.signal, self.pid, error);
+                        pr_info!(
+                            "signal {} for {} did not reach it: {:?}\n",
+                            waiting.signal,
+                            self.pid,
+                            error
+                        );
                         return;
                     }
                     // It is on its way to another node, or back here.
@@ -439,7 +448,9 @@ impl Deputy {
                         let _ = own.queue_signal(waiting);
                         return;
                     }
-                    let _ = self.wake.wait(Interrupt::Killable, 50, || self.place().moves != place.moves);
+                    let _ = self.wake.wait(Interrupt::Killable, 50, || {
+                        self.place().moves != place.moves
+                    });
                 }
             }
         }
@@ -450,7 +461,9 @@ impl Deputy {
 pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
     // The kernel's form of it is shorter than that of user mode, which ends in zeros.
     let mut siginfo = [0; SIGINFO_SIZE];
-    let info = waiting.info.unwrap_or_else(|| Waiting::plain_info(waiting.signal));
+    let info = waiting
+        .info
+        .unwrap_or_else(|| Waiting::plain_info(waiting.signal));
     for (to, from) in siginfo.iter_mut().zip(info) {
         *to = from;
     }

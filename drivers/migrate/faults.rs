@@ -154,7 +154,14 @@ pub fn show(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
             entry.times.load(Relaxed),
             entry.passed.load(Relaxed),
         );
-        f.write_fmt(fmt!("{} {} {} times={} passed={}\n", entry.name, action, value, times, passed))?;
+        f.write_fmt(fmt!(
+            "{} {} {} times={} passed={}\n",
+            entry.name,
+            action,
+            value,
+            times,
+            passed
+        ))?;
     }
     Ok(())
 }
@@ -176,7 +183,10 @@ pub fn store(_: &(), reader: &mut UserSliceReader) -> Result {
         Some(times) => times.parse::<i32>().map_err(|_| EINVAL)?,
         None => 1,
     };
-    let entry = TABLE.iter().find(|entry| entry.name == name).ok_or(ENOENT)?;
+    let entry = TABLE
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or(ENOENT)?;
     match action.split_once('=') {
         None if action == "off" => entry.set(OFF, 0, 0),
         None if action == "fail" => entry.set(FAIL, 0, times),

@@ -128,7 +128,9 @@ impl Guest {
             shared: message.group != 0,
             info: message.siginfo.first_chunk().copied(),
         };
-        if TERMINAL_STOPS.contains(&message.signal) && self.subject.default_action_of(message.signal) {
+        if TERMINAL_STOPS.contains(&message.signal)
+            && self.subject.default_action_of(message.signal)
+        {
             // The home has decided that it stops: here its group has no parent in its session, so it would not.
             self.stopped_by.store(message.signal, Relaxed);
             waiting = Waiting {
@@ -164,7 +166,9 @@ impl Guest {
             Freezing::Freeze => {
                 if !self.frozen.xchg(true, Full) {
                     let work = Frozen(self.clone());
-                    if let Err(e) = boundary::post(&self.subject, state.module, Notify::Interrupt, work) {
+                    if let Err(e) =
+                        boundary::post(&self.subject, state.module, Notify::Interrupt, work)
+                    {
                         pr_debug!("guest {} not frozen: {:?}\n", self.pid, e);
                     }
                 }
@@ -282,16 +286,21 @@ pub fn keeper(state: Arc<State>) {
             continue;
         }
         let ended = || {
-            state.deputies.snapshot().iter().any(|deputy| deputy.is_outside()) || state
-                .guests
+            state
+                .deputies
                 .snapshot()
                 .iter()
-                .any(|guest| guest.tries.load(Relaxed) == 0 && guest.subject.exit_status().is_some())
+                .any(|deputy| deputy.is_outside())
+                || state.guests.snapshot().iter().any(|guest| {
+                    guest.tries.load(Relaxed) == 0 && guest.subject.exit_status().is_some()
+                })
         };
         let left = next_report.saturating_sub(clock::monotonic_ms()).max(1);
         // Woken by the end of a guest, by time, or to stop.
-        let _ = state
-            .reaper
-            .wait(Interrupt::Any, u32::try_from(left).unwrap_or(REPORT_MS), ended);
+        let _ = state.reaper.wait(
+            Interrupt::Any,
+            u32::try_from(left).unwrap_or(REPORT_MS),
+            ended,
+        );
     }
 }

@@ -174,7 +174,12 @@ pub fn depart(state: &Arc<State>, subject: &Subject, target: NodeId) -> MigrateR
 }
 
 /// Offers the process and posts the work; what follows happens in the process's own context.
-fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) -> Result<Arc<Departure>, Reason> {
+fn begin(
+    state: &Arc<State>,
+    subject: &Subject,
+    here: NodeId,
+    target: NodeId,
+) -> Result<Arc<Departure>, Reason> {
     let pid = subject.pid();
     let guest = state.guests.get(pid);
     let home = guest.as_ref().map_or(here, |guest| guest.home);
@@ -185,7 +190,9 @@ fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) ->
         home,
         source: here,
         target,
-        moves: guest.as_ref().map_or(1, |guest| guest.moves.saturating_add(1)),
+        moves: guest
+            .as_ref()
+            .map_or(1, |guest| guest.moves.saturating_add(1)),
     };
     let departure = Arc::pin_init(
         pin_init!(Departure {
@@ -206,12 +213,19 @@ fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) ->
     state
         .departures
         .insert(pid, departure.clone())
-        .map_err(|e| if e == EEXIST { Reason::Busy } else { Reason::NoMemory })?;
+        .map_err(|e| {
+            if e == EEXIST {
+                Reason::Busy
+            } else {
+                Reason::NoMemory
+            }
+        })?;
     let posted = faults::pass(Point::Offer)
         .and_then(|()| offer(subject, &journey, guest.is_some()))
         .and_then(|()| faults::pass(Point::Connect))
         .and_then(|()| {
-            banyan::open_bulk(target, journey.migration.get(), link::ANSWER_MS).map_err(|_| Reason::Transport)
+            banyan::open_bulk(target, journey.migration.get(), link::ANSWER_MS)
+                .map_err(|_| Reason::Transport)
         })
         .and_then(|socket| {
             let leaving = Leaving {
@@ -219,7 +233,8 @@ fn begin(state: &Arc<State>, subject: &Subject, here: NodeId, target: NodeId) ->
                 state: state.clone(),
                 socket: Some(socket),
             };
-            boundary::post(subject, state.module, Notify::Interrupt, leaving).map_err(|_| Reason::Exiting)
+            boundary::post(subject, state.module, Notify::Interrupt, leaving)
+                .map_err(|_| Reason::Exiting)
         });
     if let Err(reason) = posted {
         departure.tell_aborted(reason);
@@ -257,8 +272,8 @@ fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reaso
     };
     let mut tries = 0;
     loop {
-        let reply: OfferReply =
-            link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS).map_err(|_| Reason::Transport)?;
+        let reply: OfferReply = link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS)
+            .map_err(|_| Reason::Transport)?;
         match Reason::from_code(reply.reason) {
             _ if reply.migration != journey.migration => return Err(Reason::Internal),
             None if reply.reason == 0 => return Ok(()),
@@ -275,12 +290,10 @@ impl Departure {
     /// Waits for the end of the move, or for a fatal signal, whatever comes first.
     fn outcome(self: &Arc<Self>, state: &State) -> MigrateReply {
         let here = Some(self.journey.source);
-        let _ = self
-            .changed
-            .wait(Interrupt::Killable, BORDER_MS, || {
-                let inner = self.inner.lock();
-                inner.begun || inner.result.is_some()
-            });
+        let _ = self.changed.wait(Interrupt::Killable, BORDER_MS, || {
+            let inner = self.inner.lock();
+            inner.begun || inner.result.is_some()
+        });
         {
             let mut inner = self.inner.lock();
             if !inner.begun && inner.result.is_none() {
@@ -368,13 +381,21 @@ impl Departure {
     fn commit(&self, own: &Own) -> Fate {
         let mut question = op::COMMIT;
         loop {
-            let answer: Result<MigrationState, Failure> =
-                link::ask(self.journey.target, question, &self.step(0), link::ANSWER_MS);
+            let answer: Result<MigrationState, Failure> = link::ask(
+                self.journey.target,
+                question,
+                &self.step(0),
+                link::ANSWER_MS,
+            );
             if let Ok(answer) = answer {
                 match answer.phase {
                     _ if answer.migration != self.journey.migration => (),
                     Phase::Committed => return Fate::Gone,
-                    Phase::Aborted => return Fate::Stays(Reason::from_code(answer.reason).unwrap_or(Reason::TargetFailed)),
+                    Phase::Aborted => {
+                        return Fate::Stays(
+                            Reason::from_code(answer.reason).unwrap_or(Reason::TargetFailed),
+                        )
+                    }
                     // It has not heard the commit: say it again.
                     Phase::Restored => {
                         question = op::COMMIT;
@@ -548,7 +569,12 @@ impl Leaving {
     /// It stays here and runs on.
     fn stay(&self, reason: Reason) -> Outcome {
         let journey = &self.departure.journey;
-        pr_info!("{} stays at node {}: {}\n", journey.pid, journey.source.get(), reason.text());
+        pr_info!(
+            "{} stays at node {}: {}\n",
+            journey.pid,
+            journey.source.get(),
+            reason.text()
+        );
         self.departure.tell_aborted(reason);
         self.departure
             .end(&self.state, refused(reason, Some(journey.source)));
@@ -575,7 +601,11 @@ impl Leaving {
         while let Some(waiting) = own.take_signal() {
             let message = deputy::signal_message(journey.pid, &waiting, 0);
             if link::request(journey.target, op::SIGNAL, &message, link::ANSWER_MS).is_err() {
-                pr_info!("signal {} for {} was lost on the way\n", waiting.signal, journey.pid);
+                pr_info!(
+                    "signal {} for {} was lost on the way\n",
+                    waiting.signal,
+                    journey.pid
+                );
             }
         }
     }

@@ -27,7 +27,12 @@ fn encoded<T: Wire>(value: &T, buffer: &mut [u8; LONGEST]) -> Result<usize> {
 /// # Errors
 ///
 /// Those of `banyan::call`; `EBADMSG` if the answer is not one.
-pub fn ask<Q: Wire, A: Wire>(node: NodeId, op: u16, question: &Q, timeout: Msecs) -> Result<A, Failure> {
+pub fn ask<Q: Wire, A: Wire>(
+    node: NodeId,
+    op: u16,
+    question: &Q,
+    timeout: Msecs,
+) -> Result<A, Failure> {
     let mut buffer = [0; LONGEST];
     let len = encoded(question, &mut buffer)?;
     let answer = banyan::call(node, op, buffer.get(..len).ok_or(EMSGSIZE)?, timeout)?;
@@ -39,7 +44,12 @@ pub fn ask<Q: Wire, A: Wire>(node: NodeId, op: u16, question: &Q, timeout: Msecs
 /// # Errors
 ///
 /// Those of `banyan::call`.
-pub fn request<Q: Wire>(node: NodeId, op: u16, question: &Q, timeout: Msecs) -> Result<(), Failure> {
+pub fn request<Q: Wire>(
+    node: NodeId,
+    op: u16,
+    question: &Q,
+    timeout: Msecs,
+) -> Result<(), Failure> {
     let mut buffer = [0; LONGEST];
     let len = encoded(question, &mut buffer)?;
     banyan::call(node, op, buffer.get(..len).ok_or(EMSGSIZE)?, timeout)?;
@@ -52,7 +62,12 @@ pub fn tell<T: Wire>(node: NodeId, op: u16, message: &T) {
     let sent = encoded(message, &mut buffer)
         .and_then(|len| banyan::send(node, op, buffer.get(..len).ok_or(EMSGSIZE)?));
     if let Err(e) = sent {
-        pr_debug!("{} to {} not sent: {:?}\n", banyan_wire::op::name(op), node.get(), e);
+        pr_debug!(
+            "{} to {} not sent: {:?}\n",
+            banyan_wire::op::name(op),
+            node.get(),
+            e
+        );
     }
 }
 

@@ -20,13 +20,18 @@ pub struct Reasons {
 impl Reasons {
     /// None yet.
     pub const fn new() -> Self {
-        Self { found: KVec::new(), lost: false }
+        Self {
+            found: KVec::new(),
+            lost: false,
+        }
     }
 
     /// Adds a reason with the number that it is about: a descriptor, a signal, an address in pages, or 0. The same pair is kept once.
     /// When memory is short a reason may be lost, but not that there was one.
     pub fn push(&mut self, reason: Reason, about: u32) {
-        if self.found.len() >= MAX_REASONS || self.found.iter().any(|&known| known == (reason, about)) {
+        if self.found.len() >= MAX_REASONS
+            || self.found.iter().any(|&known| known == (reason, about))
+        {
             return;
         }
         if self.found.push((reason, about), GFP_KERNEL).is_err() {

@@ -72,7 +72,12 @@ pub struct Rebuild {
 
 impl Rebuild {
     /// Starts reading an image from this connection.
-    pub fn new(journey: Journey, at_home: bool, module: &'static ThisModule, socket: BulkSocket) -> Self {
+    pub fn new(
+        journey: Journey,
+        at_home: bool,
+        module: &'static ThisModule,
+        socket: BulkSocket,
+    ) -> Self {
         Self {
             journey,
             at_home,
@@ -99,15 +104,20 @@ impl Rebuild {
     ///
     /// `EBADMSG` if the image is damaged or not that of the journey, and those of the kinds. The task has then lost what it was.
     pub fn receive(&mut self, own: &Own) -> Result {
-        let header = ImageHeader::parse(&self.read::<{ ImageHeader::SIZE }>()?).map_err(|_| EBADMSG)?;
+        let header =
+            ImageHeader::parse(&self.read::<{ ImageHeader::SIZE }>()?).map_err(|_| EBADMSG)?;
         let journey = &mut self.journey;
-        if header.migration != journey.migration || header.pid != journey.pid || header.home != journey.home {
+        if header.migration != journey.migration
+            || header.pid != journey.pid
+            || header.home != journey.home
+        {
             return Err(EBADMSG);
         }
         journey.moves = header.moves;
         let mut payload = KVVec::<u8>::new();
         loop {
-            let header = RecordHeader::parse(&self.read::<{ RecordHeader::SIZE }>()?).map_err(|_| EBADMSG)?;
+            let header = RecordHeader::parse(&self.read::<{ RecordHeader::SIZE }>()?)
+                .map_err(|_| EBADMSG)?;
             payload.resize(header.len as usize, 0, GFP_KERNEL)?;
             self.socket.recv_exact(&mut payload)?;
             if header.rtype == image::END {
@@ -120,9 +130,9 @@ impl Rebuild {
             self.records = self.records.saturating_add(1);
             let mut taken = false;
             for kind in KINDS {
-                if (kind.restore)(own, self, header.rtype, header.version, &payload)
-                    .inspect_err(|e| pr_warn!("{}: record {:#x}: {:?}\n", kind.name, header.rtype, e))?
-                {
+                if (kind.restore)(own, self, header.rtype, header.version, &payload).inspect_err(
+                    |e| pr_warn!("{}: record {:#x}: {:?}\n", kind.name, header.rtype, e),
+                )? {
                     taken = true;
                     break;
                 }

@@ -126,7 +126,9 @@ pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>,
             let mut out = KVVec::new();
             for (reason, about) in reasons.iter().take(ExplainReply::MAX) {
                 let mut bytes = [0; ReasonRecord::SIZE];
-                record(reason, about).encode(&mut bytes).map_err(|_| EMSGSIZE)?;
+                record(reason, about)
+                    .encode(&mut bytes)
+                    .map_err(|_| EMSGSIZE)?;
                 out.extend_from_slice(&bytes, GFP_KERNEL)?;
             }
             Ok(out)
@@ -186,7 +188,8 @@ pub fn locate(state: &State, pid: i32) -> Result<Located> {
     }
     match ids::home_of(pid) {
         Some(home) if Some(home) != banyan::this_node() => {
-            let located: Located = link::ask(home, op::LOCATE, &Locate { pid, _pad: 0 }, link::ANSWER_MS)?;
+            let located: Located =
+                link::ask(home, op::LOCATE, &Locate { pid, _pad: 0 }, link::ANSWER_MS)?;
             located.node.ok_or(ESRCH)?;
             Ok(located)
         }

@@ -95,7 +95,9 @@ impl MigrateService {
         } else {
             Err((Reason::Internal, 0))
         };
-        let (reason, detail) = decision.err().map_or((0, 0), |(reason, detail)| (reason.code(), detail));
+        let (reason, detail) = decision
+            .err()
+            .map_or((0, 0), |(reason, detail)| (reason.code(), detail));
         link::answer(
             reply,
             &OfferReply {
@@ -211,7 +213,9 @@ impl Service for MigrateService {
                 if let Some((wanted, reply)) = decode::<ComeHome>(payload, reply) {
                     self.errand("home", move |state| {
                         let result = match state.guests.get(wanted.pid) {
-                            Some(guest) if guest.home == from => handover::depart(state, &guest.subject, from),
+                            Some(guest) if guest.home == from => {
+                                handover::depart(state, &guest.subject, from)
+                            }
                             _ => handover::refused(Reason::NoSuchProcess, None),
                         };
                         link::answer(reply, &result);
@@ -220,9 +224,11 @@ impl Service for MigrateService {
             }
             op::EXPLAIN => {
                 if let Some((wanted, reply)) = decode::<ExplainRequest>(payload, reply) {
-                    self.errand("explain", move |state| match request::explain(state, &wanted) {
-                        Ok(answer) => reply.reply(&answer),
-                        Err(failure) => reply.fail(failure),
+                    self.errand("explain", move |state| {
+                        match request::explain(state, &wanted) {
+                            Ok(answer) => reply.reply(&answer),
+                            Err(failure) => reply.fail(failure),
+                        }
                     });
                 }
             }
@@ -305,7 +311,11 @@ impl Service for MigrateService {
             .ok_or(ENOENT)
             .and_then(|arrival| arrival.connected(socket, &self.0));
         if let Err(e) = taken {
-            pr_info!("node {} connected for a move that is over: {:?}\n", from.get(), e);
+            pr_info!(
+                "node {} connected for a move that is over: {:?}\n",
+                from.get(),
+                e
+            );
         }
     }
 
@@ -350,7 +360,12 @@ impl Service for MigrateService {
         Figures {
             guests_in: u32::try_from(self.0.guests.len()).unwrap_or(u32::MAX),
             guests_out: u32::try_from(self.0.deputies.len()).unwrap_or(u32::MAX),
-            flags: uapi::NODE_FLAG_MIGRATE | if draining { uapi::NODE_FLAG_DRAINING } else { 0 },
+            flags: uapi::NODE_FLAG_MIGRATE
+                | if draining {
+                    uapi::NODE_FLAG_DRAINING
+                } else {
+                    0
+                },
         }
     }
 

@@ -71,7 +71,10 @@ impl<K: Ord + Copy, V> Table<K, V> {
     /// Takes the object with this key out, if it is this very one.
     pub fn remove(&self, key: K, value: &Arc<V>) {
         let mut entries = self.entries.lock();
-        let same = entries.tree.get(&key).is_some_and(|known| Arc::ptr_eq(known, value));
+        let same = entries
+            .tree
+            .get(&key)
+            .is_some_and(|known| Arc::ptr_eq(known, value));
         if same {
             // Freed after the lock is released.
             let gone = entries.tree.remove(&key);

@@ -79,7 +79,9 @@ pub fn prepare<W: BoundaryWork>(module: &'static ThisModule, work: W) -> Result<
     if !unsafe { bindings::try_module_get(module.as_ptr()) } {
         return Err(ENODEV);
     }
-    Ok(Ready { pending: Some(pending) })
+    Ok(Ready {
+        pending: Some(pending),
+    })
 }
 
 impl<W: BoundaryWork> Ready<W> {
@@ -121,7 +123,12 @@ impl<W: BoundaryWork> Drop for Ready<W> {
 /// # Errors
 ///
 /// Those of [`prepare`] and [`Ready::post`].
-pub fn post<W: BoundaryWork>(task: &Subject, module: &'static ThisModule, notify: Notify, work: W) -> Result {
+pub fn post<W: BoundaryWork>(
+    task: &Subject,
+    module: &'static ThisModule,
+    notify: Notify,
+    work: W,
+) -> Result {
     prepare(module, work)?.post(task, notify)
 }
 

@@ -40,7 +40,8 @@ impl ExitWatch {
     /// `ESRCH` if it has been reaped, `ENOMEM`.
     pub fn new(subject: &Subject, wake: Arc<WaitQueue>) -> Result<Self> {
         // SAFETY: The task is referenced; the call returns a reference or null.
-        let number = unsafe { bindings::get_task_pid(subject.raw(), bindings::pid_type_PIDTYPE_PID) };
+        let number =
+            unsafe { bindings::get_task_pid(subject.raw(), bindings::pid_type_PIDTYPE_PID) };
         if number.is_null() {
             return Err(ESRCH);
         }

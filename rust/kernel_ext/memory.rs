@@ -254,7 +254,8 @@ impl Mapping {
             let name = banyan_bindings::banyan_special_mapping_name(vma.as_ptr());
             let vma = vma.as_ref();
             let range = vma.__bindgen_anon_1.__bindgen_anon_1;
-            let file = NonNull::new(vma.vm_file).map(|file| ARef::from(File::from_raw_file(file.as_ptr())));
+            let file = NonNull::new(vma.vm_file)
+                .map(|file| ARef::from(File::from_raw_file(file.as_ptr())));
             let special = if name.is_null() || file.is_some() {
                 None
             } else {
@@ -407,7 +408,10 @@ impl Own {
         };
         for (wanted, bit) in [
             (file.is_none(), banyan_bindings::MAP_ANONYMOUS),
-            (new.start != 0, banyan_bindings::MAP_FIXED | banyan_bindings::MAP_FIXED_NOREPLACE),
+            (
+                new.start != 0,
+                banyan_bindings::MAP_FIXED | banyan_bindings::MAP_FIXED_NOREPLACE,
+            ),
             (new.grows_down, banyan_bindings::MAP_GROWSDOWN),
             (new.no_reserve, banyan_bindings::MAP_NORESERVE),
         ] {
@@ -444,7 +448,11 @@ impl Own {
     pub fn map_vdso(&self, at: usize) -> Result {
         // SAFETY: The task is current.
         let len = unsafe {
-            banyan_bindings::banyan_ksym_do_arch_prctl_64(self.raw(), banyan_bindings::ARCH_MAP_VDSO_64 as i32, at)
+            banyan_bindings::banyan_ksym_do_arch_prctl_64(
+                self.raw(),
+                banyan_bindings::ARCH_MAP_VDSO_64 as i32,
+                at,
+            )
         };
         if len < 0 {
             return Err(Error::from_errno(len as i32));

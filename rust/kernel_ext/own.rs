@@ -42,7 +42,9 @@ impl Own {
         let task = own.raw();
         // SAFETY: `task` is the current task. The pointers are its own, which only it changes.
         unsafe {
-            if (*task).mm.is_null() || (*task).flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0 {
+            if (*task).mm.is_null()
+                || (*task).flags & (bindings::PF_KTHREAD | bindings::PF_USER_WORKER) != 0
+            {
                 return Err(EINVAL);
             }
             let mm = &(*(*task).mm).__bindgen_anon_1;

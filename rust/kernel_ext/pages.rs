@@ -31,7 +31,11 @@ pub struct Scan {
 impl Scan {
     /// Runs of pages with data: address and number of pages, none longer than `max`.
     pub fn runs(&self, max: usize) -> Runs<'_> {
-        Runs { scan: self, at: 0, max }
+        Runs {
+            scan: self,
+            at: 0,
+            max,
+        }
     }
 
     fn bit(&self, page: usize) -> bool {
@@ -64,7 +68,10 @@ impl Iterator for Runs<'_> {
         while self.scan.bit(self.at) && self.at - first < self.max {
             self.at = self.at.saturating_add(1);
         }
-        let start = self.scan.start.saturating_add(first.saturating_mul(PAGE_SIZE));
+        let start = self
+            .scan
+            .start
+            .saturating_add(first.saturating_mul(PAGE_SIZE));
         Some((start, self.at - first))
     }
 }
@@ -106,7 +113,9 @@ impl Own {
         let mm = self.mm();
         let guard = mm.mmap_read_lock();
         // SAFETY: The lock is held; the map has a bit for each page of the range.
-        let ret = unsafe { banyan_bindings::banyan_scan_pages(mm.as_raw(), start, end, scan.map.as_mut_ptr()) };
+        let ret = unsafe {
+            banyan_bindings::banyan_scan_pages(mm.as_raw(), start, end, scan.map.as_mut_ptr())
+        };
         drop(guard);
         to_result(ret)?;
         Ok(scan)
@@ -146,7 +155,11 @@ impl Own {
                     pages,
                     access: Access::Read,
                 });
-                return Err(if got < 0 { Error::from_errno(got) } else { EFAULT });
+                return Err(if got < 0 {
+                    Error::from_errno(got)
+                } else {
+                    EFAULT
+                });
             }
             done = done.saturating_add(got as usize);
         }

@@ -3,11 +3,11 @@
 //! A parked task: interrupted from outside without a signal, and handed to the kernel's own handling of stops and freezes.
 
 use crate::{
-    own::Own,
     memory::{
         NewMapping,
         PAGE_SIZE, //
     },
+    own::Own,
     registers::GENERAL,
     subject::Subject, //
 };

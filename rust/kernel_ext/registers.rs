@@ -56,7 +56,9 @@ fn read(own: &Own, set: &user_regset, to: &mut [u8]) -> Result<usize> {
 /// The size of the extended state on this CPU in bytes, as the kernel gives it to debuggers.
 pub fn extended_size(own: &Own) -> Result<usize> {
     let set = regset(own, NT_X86_XSTATE)?;
-    (set.n as usize).checked_mul(set.size as usize).ok_or(EOVERFLOW)
+    (set.n as usize)
+        .checked_mul(set.size as usize)
+        .ok_or(EOVERFLOW)
 }
 
 impl Own {
@@ -82,7 +84,9 @@ impl Own {
 
     /// Whether the selectors are those of an ordinary 64-bit program (all zero: the bases say it all).
     pub fn plain_selectors(registers: &General) -> bool {
-        registers.get(SELECTORS).is_some_and(|s| s.iter().all(|&s| s == 0))
+        registers
+            .get(SELECTORS)
+            .is_some_and(|s| s.iter().all(|&s| s == 0))
     }
 
     /// Sets the general registers with which it goes on. To be called at the border, as the last thing.
@@ -103,8 +107,13 @@ impl Own {
         ] {
             let base = *base.ok_or(EINVAL)?;
             // SAFETY: The task is current.
-            let ret =
-                unsafe { banyan_bindings::banyan_ksym_do_arch_prctl_64(self.raw(), option as i32, base as usize) };
+            let ret = unsafe {
+                banyan_bindings::banyan_ksym_do_arch_prctl_64(
+                    self.raw(),
+                    option as i32,
+                    base as usize,
+                )
+            };
             to_result(ret as i32)?;
         }
         Ok(())

@@ -156,8 +156,9 @@ impl Own {
         let _lock = SigLock::new(self);
         // SAFETY: The current task; only it changes its handlers, and the lock is held. An index out of range gives the default.
         unsafe {
-            let Some(action) =
-                (*(*self.raw()).sighand).action.get(signal.wrapping_sub(1) as usize)
+            let Some(action) = (*(*self.raw()).sighand)
+                .action
+                .get(signal.wrapping_sub(1) as usize)
             else {
                 return Action::default();
             };
@@ -218,8 +219,9 @@ impl Own {
         let _lock = SigLock::new(self);
         // SAFETY: The current task, under its lock; with one thread nobody else uses the handlers.
         unsafe {
-            if let Some(action) =
-                (*(*self.raw()).sighand).action.get_mut(signal.wrapping_sub(1) as usize)
+            if let Some(action) = (*(*self.raw()).sighand)
+                .action
+                .get_mut(signal.wrapping_sub(1) as usize)
             {
                 action.sa = bindings::sigaction::default();
             }

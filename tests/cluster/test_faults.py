@@ -36,14 +36,14 @@ def copies(cluster, pid, nodes=None):
 
 
 def start(cluster, bench, node=1, count=3000):  # noqa: F811
-    cluster.sh(node, f"cd {bench}; rm -f fault.status; (./counter {count} 1 >/dev/null; echo $? >fault.status) "
+    cluster.sh(node, f"cd {bench}; rm -f /tmp/fault.status; (./counter {count} 1 >/dev/null; echo $? >/tmp/fault.status) "
                      ">/dev/null 2>&1 & sleep 0.5")
     return cluster.sh(node, "pgrep -n -x counter")
 
 
 def ended(cluster, bench, status, limit=20):  # noqa: F811
     cluster.until(f"the parent hears of the end with {status}", limit=limit, condition=lambda: cluster.sh(
-        1, f"cat {bench}/fault.status 2>/dev/null || true") == status)
+        1, f"cat /tmp/fault.status 2>/dev/null || true") == status)
 
 
 def finish(cluster, bench, pid):  # noqa: F811

@@ -8,8 +8,11 @@ use banyan_wire::{
     image_files::MOUNT_ID,
     Reason, //
 };
-use kernel::{
-    fs::File,
+use kernel::fs::File;
+use kernel_ext::file::{
+    self,
+    Facts,
+    LockOwner, //
 };
 use kernel_ext::file_numbers::{
     FASYNC,
@@ -21,11 +24,6 @@ use kernel_ext::file_numbers::{
     S_IFMT,
     S_IFREG,
     S_IFSOCK, //
-};
-use kernel_ext::file::{
-    self,
-    Facts,
-    LockOwner, //
 };
 
 use super::Files;

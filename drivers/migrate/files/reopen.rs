@@ -20,6 +20,10 @@ use kernel::{
     str::BStr,
     sync::aref::ARef, //
 };
+use kernel_ext::file::{
+    self,
+    Facts, //
+};
 use kernel_ext::file_numbers::{
     FASYNC,
     O_ACCMODE,
@@ -33,10 +37,6 @@ use kernel_ext::file_numbers::{
     S_IFCHR,
     S_IFMT,
     S_IFREG, //
-};
-use kernel_ext::file::{
-    self,
-    Facts, //
 };
 
 use super::Files;

@@ -104,7 +104,10 @@ fn refusal(mapping: &Mapping) -> Option<Reason> {
             Obstacle::Sealed | Obstacle::Special => Reason::SpecialMapping,
         });
     }
-    mapping.file.as_ref().and_then(|file| files::mapping_refusal(file))
+    mapping
+        .file
+        .as_ref()
+        .and_then(|file| files::mapping_refusal(file))
 }
 
 /// The number that a reason about a mapping carries: its first page.
@@ -116,7 +119,14 @@ fn check(subject: &Subject, reasons: &mut Reasons) {
     let mappings = match subject.mappings() {
         Ok(mappings) => mappings,
         Err(e) => {
-            reasons.push(if e == ENOMEM { Reason::NoMemory } else { Reason::Exiting }, 0);
+            reasons.push(
+                if e == ENOMEM {
+                    Reason::NoMemory
+                } else {
+                    Reason::Exiting
+                },
+                0,
+            );
             return;
         }
     };
@@ -177,7 +187,11 @@ fn area(mapping: &Mapping, file: u32) -> Area {
         end: mapping.end as u64,
         // The kernel keeps an offset for anonymous memory too, which means nothing elsewhere.
         offset: if file == 0 { 0 } else { mapping.offset },
-        backing: if file == 0 { Backing::Anonymous } else { Backing::File },
+        backing: if file == 0 {
+            Backing::Anonymous
+        } else {
+            Backing::File
+        },
         protection: 0,
         flags: 0,
         file,
@@ -280,7 +294,13 @@ fn send_pages(own: &Own, capture: &mut Capture, mapping: &Mapping) -> Result {
     Ok(())
 }
 
-fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     if version != records::VERSION {
         return Ok(false);
     }

@@ -8,8 +8,8 @@
 
 use crate::{
     capture::Capture,
-    rebuild::Rebuild,
     reasons::Reasons, //
+    rebuild::Rebuild,
 };
 use kernel::prelude::*;
 use kernel_ext::{

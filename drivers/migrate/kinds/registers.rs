@@ -81,7 +81,13 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
     capture.record(records::EXTENDED, records::VERSION, &extended)
 }
 
-fn restore(own: &Own, rebuild: &mut Rebuild, rtype: u16, version: u16, payload: &[u8]) -> Result<bool> {
+fn restore(
+    own: &Own,
+    rebuild: &mut Rebuild,
+    rtype: u16,
+    version: u16,
+    payload: &[u8],
+) -> Result<bool> {
     match (rtype, version) {
         (records::GENERAL, records::VERSION) => {
             let general = records::decode_words::<GENERAL>(payload).map_err(|_| EBADMSG)?;
