@@ -2,7 +2,7 @@
 
 //! `banyan_migrate.ko`: moves running processes between nodes.
 //!
-//! [`handover`] is the order of a move at the source and [`arrival`] at the target; [`kinds`] know the parts of a process, [`capture`] and
+//! [`handover`] and [`leaving`] are a move at the source, [`arrival`] is one at the target; [`kinds`] know the parts of a process, [`capture`] and
 //! [`rebuild`] are the two ends of its image; [`deputy`] stays at home, [`guest`] runs elsewhere, [`files`] are used by both. [`service`] is
 //! what other nodes ask, [`control`] what local programs ask, [`state`] what is known, [`faults`] what goes
 //! wrong on purpose.
@@ -19,6 +19,7 @@ pub mod files;
 pub mod guest;
 pub mod handover;
 pub mod kinds;
+pub mod leaving;
 pub mod link;
 pub mod reasons;
 pub mod rebuild;

@@ -43,7 +43,7 @@ def start(cluster, bench, node=1, count=3000):  # noqa: F811
 
 def ended(cluster, bench, status, limit=20):  # noqa: F811
     cluster.until(f"the parent hears of the end with {status}", limit=limit, condition=lambda: cluster.sh(
-        1, f"cat /tmp/fault.status 2>/dev/null || true") == status)
+        1, "cat /tmp/fault.status 2>/dev/null || true") == status)
 
 
 def finish(cluster, bench, pid):  # noqa: F811

@@ -164,4 +164,3 @@ def test_no_process_is_left(cluster, bench):
     for node in cluster.nodes:
         cluster.until("no deputy or guest is left", limit=10, condition=lambda n=node: cluster.sh(
             n, "banyanctl ps --json") in ("[]", '{"processes": []}', '{"processes":[]}'))
-

@@ -5,7 +5,8 @@
     peer.py ADDRESS [--port 7227] [--cluster NAME] [--key FILE] [--node N] [--seed S] [ATTACK...]
 
 An implementation of the protocol of its own (see docs/developers/wire-protocol.md), with nothing but the standard library, so
-that it also shows that the description is complete. With the key it also attacks as a member gone mad. Without ATTACK all are run.
+that it also shows that the description is complete. With the key it also attacks as a member gone mad.
+Without ATTACK all are run.
 One line for each, then `N passed, M failed`; the exit status is 1 if one failed.
 """
 import argparse

@@ -131,9 +131,9 @@ fn event(view: &mut Membership<Vec<Row>>, now: &mut u64, r: &mut Reader<'_>) -> 
             let who = Candidate {
                 node,
                 incarnation,
-                addr_be: value >> 8 & 3,
-                members: (value >> 10 & 7) as u16,
-                lowest: (value >> 13 & 7) as u8,
+                addr_be: (value >> 8) & 3,
+                members: ((value >> 10) & 7) as u16,
+                lowest: ((value >> 13) & 7) as u8,
                 opener: if value & 1 == 0 {
                     Opener::Us
                 } else {

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The source's half of a move in the process's own context: capture, commit, and what becomes of the old task.
+//!
+//! A [`Leaving`] is the work that a process does at the border when it is to move: one for each move, owned by the kernel's list of works
+//! until it runs. The order of the whole is in [`handover`](crate::handover).
+
+use crate::{
+    capture::Capture,
+    deputy::{
+        self,
+        Deputy,
+        Place, //
+    },
+    faults::{
+        self,
+        Point, //
+    },
+    handover::{
+        refused,
+        Departure,
+        Fate, //
+    },
+    kinds::KINDS,
+    link,
+    state::State, //
+};
+use banyan::BulkSocket;
+use banyan_wire::{
+    migrate::MigrateReply,
+    op,
+    Reason, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use kernel_ext::{
+    boundary::{
+        BoundaryWork,
+        Outcome, //
+    },
+    clock,
+    own::Own, //
+};
+
+/// The work of a process that leaves, in its own context.
+pub struct Leaving {
+    /// The move.
+    pub departure: Arc<Departure>,
+    /// Of this node.
+    pub state: Arc<State>,
+    /// The connection for the image.
+    pub socket: Option<BulkSocket>,
+}
+
+impl BoundaryWork for Leaving {
+    fn run(&mut self, own: &Own) -> Outcome {
+        let frozen_ns = clock::monotonic_ns();
+        if !self.departure.begin() {
+            return Outcome::Resume;
+        }
+        let journey = self.departure.journey;
+        let home = journey.home == journey.source;
+
+        // What is needed after the commit is made before it.
+        let deputy = match self.prepare(own, home) {
+            Ok(deputy) => deputy,
+            Err(_) => return self.stay(Reason::NoMemory),
+        };
+        let mut capture = match self
+            .socket
+            .take()
+            .ok_or(EINVAL)
+            .and_then(|socket| Capture::new(journey, socket))
+        {
+            Ok(capture) => capture,
+            Err(_) => {
+                self.forget(&deputy);
+                return self.stay(Reason::NoMemory);
+            }
+        };
+        let restored = faults::pass(Point::Capture)
+            .and_then(|()| capture_all(own, &mut capture))
+            .map_err(|reason| self.departure.better_reason(reason))
+            .and_then(|()| self.departure.await_restored())
+            .and_then(|()| faults::pass(Point::Commit));
+        let fate = match restored {
+            Ok(()) => self.departure.commit(own),
+            Err(reason) => Fate::Stays(reason),
+        };
+        match fate {
+            Fate::Stays(reason) => {
+                for kind in KINDS {
+                    (kind.undo)(own, &mut capture);
+                }
+                self.forget(&deputy);
+                return self.stay(reason);
+            }
+            Fate::Killed => {
+                self.forget(&deputy);
+                self.departure.tell_aborted(Reason::Killed);
+                if let Some(deputy) = deputy {
+                    deputy.end_guest();
+                }
+                self.departure
+                    .end(&self.state, refused(Reason::Killed, None));
+                return Outcome::Resume;
+            }
+            Fate::Gone | Fate::Lost => (),
+        }
+        let _ = faults::pass(Point::Leave);
+        let now = clock::monotonic_ns();
+        let bytes = capture.bytes();
+        for kind in KINDS {
+            (kind.leave)(own, &mut capture);
+        }
+        drop(capture);
+        let lost = matches!(fate, Fate::Lost);
+        let result = MigrateReply {
+            freeze_us: now.saturating_sub(frozen_ns) / 1000,
+            total_us: now.saturating_sub(self.departure.begun_ns()) / 1000,
+            bytes,
+            reason: if lost { Reason::NodeDown.code() } else { 0 },
+            node: (!lost).then_some(journey.target),
+            _pad: 0,
+            errno: 0,
+        };
+        match deputy {
+            Some(deputy) => {
+                if lost {
+                    deputy.node_down(journey.target);
+                }
+                self.departure.end(&self.state, result);
+                deputy.live(own, &self.state)
+            }
+            None => {
+                self.depart_for_good(own, lost);
+                self.departure.end(&self.state, result);
+                Outcome::Exit(0)
+            }
+        }
+    }
+
+    fn abandoned(&mut self) {
+        self.departure.tell_aborted(Reason::Exiting);
+        self.departure
+            .end(&self.state, refused(Reason::Exiting, None));
+    }
+}
+
+impl Leaving {
+    /// Makes the deputy, if this is the home, and lets those find it who will ask for it.
+    fn prepare(&self, own: &Own, home: bool) -> Result<Option<Arc<Deputy>>> {
+        if !home {
+            return Ok(None);
+        }
+        let journey = &self.departure.journey;
+        let deputy = Deputy::new(
+            own,
+            Place {
+                node: journey.target,
+                moves: journey.moves,
+            },
+        )?;
+        self.state.deputies.insert(journey.pid, deputy.clone())?;
+        Ok(Some(deputy))
+    }
+
+    fn forget(&self, deputy: &Option<Arc<Deputy>>) {
+        if let Some(deputy) = deputy {
+            self.state.deputies.remove(deputy.pid, deputy);
+        }
+    }
+
+    /// It stays here and runs on.
+    fn stay(&self, reason: Reason) -> Outcome {
+        let journey = &self.departure.journey;
+        pr_info!(
+            "{} stays at node {}: {}\n",
+            journey.pid,
+            journey.source.get(),
+            reason.text()
+        );
+        self.departure.tell_aborted(reason);
+        self.departure
+            .end(&self.state, refused(reason, Some(journey.source)));
+        Outcome::Resume
+    }
+
+    /// A guest has gone on to another node: this task is only a shell, and ends without anybody being told. What was sent to it
+    /// meanwhile is sent after it.
+    fn depart_for_good(&self, own: &Own, lost: bool) {
+        let journey = &self.departure.journey;
+        if let Some(guest) = self.state.guests.get(journey.pid) {
+            self.state.guests.remove(journey.pid, &guest);
+        }
+        if lost {
+            let _ = link::request(
+                journey.home,
+                op::GUEST_EXIT,
+                &deputy::killed(journey.pid),
+                link::ANSWER_MS,
+            );
+            return;
+        }
+        own.park_signals();
+        while let Some(waiting) = own.take_signal() {
+            let message = deputy::signal_message(journey.pid, &waiting, 0);
+            if link::request(journey.target, op::SIGNAL, &message, link::ANSWER_MS).is_err() {
+                pr_info!(
+                    "signal {} for {} was lost on the way\n",
+                    waiting.signal,
+                    journey.pid
+                );
+            }
+        }
+    }
+}
+
+/// Captures all kinds and ends the image.
+fn capture_all(own: &Own, capture: &mut Capture) -> Result<(), Reason> {
+    let why = |error| match error {
+        _ if own.fatal_signal_pending() => Reason::Killed,
+        e if e == ECONNRESET || e == EPIPE => Reason::Transport,
+        e if e == ETIMEDOUT => Reason::TimedOut,
+        e if e == ENOMEM => Reason::NoMemory,
+        e if e == EBUSY => Reason::Changed,
+        _ => Reason::CaptureFailed,
+    };
+    KINDS
+        .iter()
+        .try_for_each(|kind| {
+            (kind.capture)(own, capture)
+                .inspect_err(|e| pr_info!("{} of {} not captured: {:?}\n", kind.name, own.pid(), e))
+        })
+        .map_err(why)?;
+    faults::pass(Point::Sent)?;
+    capture.end().map_err(why)
+}
