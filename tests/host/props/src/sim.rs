@@ -216,7 +216,7 @@ impl Sim {
     /// Cuts the network into two: bit `i` of `mask` says on which side node `i` is.
     pub fn partition(&mut self, mask: u16) {
         for (i, group) in self.groups.iter_mut().enumerate() {
-            *group = (mask >> i & 1) as u8;
+            *group = ((mask >> i) & 1) as u8;
         }
     }
 

@@ -171,7 +171,7 @@ fn local<'a>(
     }
 }
 
-fn pair<'a>(f: &'a [Features; 2], role: Role, tag: u64, keys: [u64; 2], seed: u64) -> [End<'a>; 2] {
+fn pair(f: &[Features; 2], role: Role, tag: u64, keys: [u64; 2], seed: u64) -> [End<'_>; 2] {
     [
         End::new(
             Side::Dialler,

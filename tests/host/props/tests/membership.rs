@@ -61,7 +61,7 @@ proptest! {
     fn a_death_is_known_within_5_s(count in 2usize..10, seed: u64, delay in 1u64..300, dead: u16) {
         let mut sim = full(count, seed, delay);
         for i in 0..count {
-            if dead >> i & 1 == 1 {
+            if (dead >> i) & 1 == 1 {
                 sim.kill(i);
             }
         }
@@ -102,7 +102,7 @@ proptest! {
         let mut sim = full(count, seed, delay);
         sim.partition(mask);
         sim.run(5_000);
-        let (a, b): (Vec<usize>, Vec<usize>) = (0..count).partition(|i| mask >> i & 1 == 1);
+        let (a, b): (Vec<usize>, Vec<usize>) = (0..count).partition(|i| (mask >> i) & 1 == 1);
         prop_assert_eq!(sim.agreed(&a), Ok(()));
         prop_assert_eq!(sim.agreed(&b), Ok(()));
         sim.run(lasts);
