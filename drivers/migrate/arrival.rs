@@ -23,7 +23,6 @@ use banyan_wire::{
     migrate::{
         MigrationState,
         MigrationStep,
-        Moved,
         Offer,
         Phase,
         OFFER_HOMEWARD, //
@@ -338,7 +337,7 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     let received = faults::pass(Point::Rebuild).map_err(|_| ECANCELED);
     let received = received.and_then(|()| rebuild.receive(own)).and_then(|()| {
         if !arrival.homeward {
-            let new = Guest::new(own, arrival.journey.home, rebuild.journey.moves, state)?;
+            let new = Guest::new(own, &rebuild.journey, state)?;
             state.guests.insert(new.pid, new.clone())?;
             guest = Some(new);
         }
@@ -364,14 +363,7 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
         return false;
     }
     if let Some(guest) = guest {
-        let moved = Moved {
-            migration: arrival.journey.migration,
-            pid: guest.pid,
-            moves: guest.moves,
-            node: arrival.journey.target,
-            _pad: [0; 7],
-        };
-        link::tell(guest.home, op::MOVED, &moved);
+        guest.tell_place();
     }
     let _ = faults::pass(Point::Run);
     rebuild.committed(own);

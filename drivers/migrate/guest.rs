@@ -6,6 +6,7 @@
 //! and how they end, and lets arrivals that nobody claims go.
 
 use crate::{
+    capture::Journey,
     deputy::Deputy,
     link,
     state::State, //
@@ -18,6 +19,10 @@ use banyan_wire::{
         GuestState,
         Signal,
         Usage, //
+    },
+    migrate::{
+        MigrationId,
+        Moved, //
     },
     op,
     NodeId, //
@@ -75,6 +80,8 @@ pub struct Guest {
     pub home: NodeId,
     /// The task.
     pub subject: Subject,
+    /// The move that brought it here.
+    pub migration: MigrationId,
     /// Times that it has moved.
     pub moves: u32,
     /// When it came, milliseconds of `CLOCK_MONOTONIC`.
@@ -96,18 +103,19 @@ impl Guest {
     /// # Errors
     ///
     /// `ENOMEM`, `ESRCH`.
-    pub fn new(own: &Own, home: NodeId, moves: u32, state: &State) -> Result<Arc<Self>> {
+    pub fn new(own: &Own, journey: &Journey, state: &State) -> Result<Arc<Self>> {
         let subject = Subject::current();
         let watch = ExitWatch::new(&subject, state.reaper.clone())?;
         Arc::pin_init(
             pin_init!(Self {
                 pid: own.pid(),
-                home,
+                home: journey.home,
                 subject,
-                moves,
+                migration: journey.migration,
+                moves: journey.moves,
                 since_ms: clock::monotonic_ms(),
                 watch,
-                state_seq: Atomic::new(moves.wrapping_shl(16)),
+                state_seq: Atomic::new(journey.moves.wrapping_shl(16)),
                 stopped_by: Atomic::new(0),
                 frozen: Atomic::new(false),
                 tries: Atomic::new(0),
@@ -198,6 +206,22 @@ impl Guest {
             majflt: usage.majflt,
         };
         link::tell(self.home, op::USAGE, &message);
+        // The home may have missed that it came here from another node.
+        self.tell_place();
+    }
+
+    /// Tells the home where the guest is.
+    pub fn tell_place(&self) {
+        if let (true, Some(node)) = (self.moves > 1, banyan::this_node()) {
+            let moved = Moved {
+                migration: self.migration,
+                pid: self.pid,
+                moves: self.moves,
+                node,
+                _pad: [0; 7],
+            };
+            link::tell(self.home, op::MOVED, &moved);
+        }
     }
 
     /// Tells the home how it ended; says whether that need not be tried again.

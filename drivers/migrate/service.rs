@@ -138,10 +138,15 @@ impl MigrateService {
     }
 
     fn ended(&self, from: NodeId, exit: &GuestExit, reply: Responder) {
-        if let Some(deputy) = self.0.deputies.get(exit.pid) {
-            deputy.guest_ended(from, *exit);
+        match self.0.deputies.get(exit.pid) {
+            // It has not heard yet that the guest is there: it will be told again.
+            Some(deputy) if deputy.place().node != from => reply.fail(EAGAIN),
+            Some(deputy) => {
+                deputy.guest_ended(from, *exit);
+                reply.reply(&[]);
+            }
+            None => reply.reply(&[]),
         }
-        reply.reply(&[]);
     }
 
     fn used(&self, from: NodeId, usage: &Usage) {

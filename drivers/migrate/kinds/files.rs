@@ -212,6 +212,9 @@ fn check_files(subject: &Subject, reasons: &mut Reasons) {
         reasons.push(Reason::NotServing, 0);
         return;
     };
+    if subject.lock_owner().shared {
+        reasons.push(Reason::SharedFiles, 0);
+    }
     let at_home = at_home(subject.pid());
     let mut list = KVVec::new();
     let mut count = 0usize;
