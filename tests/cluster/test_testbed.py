@@ -11,6 +11,9 @@ import pytest
 
 from testbed.client import Cluster, ClusterError
 
+# Each brings clusters of its own up and down: minutes.
+pytestmark = pytest.mark.full
+
 COMMAND = str(Path(__file__).resolve().parents[2] / "scripts/cluster")
 
 
