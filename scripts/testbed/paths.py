@@ -43,9 +43,7 @@ def toolchain() -> Path:
     given = os.environ.get("BANYAN_TOOLCHAIN")
     if given:
         return Path(given)
-    root = Path(_output(str(PLATFORM / "toolchain"), "--path"))
-    provisional = cache() / "spike" / "tc"
-    return provisional if not root.exists() and provisional.exists() else root
+    return Path(_output(str(PLATFORM / "toolchain"), "--path"))
 
 
 def mirror() -> str:
