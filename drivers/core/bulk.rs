@@ -137,11 +137,6 @@ impl BulkSocket {
         self.socket.send_pages(pages, self.patience())
     }
 
-    /// Sends pages by copying them.
-    pub fn send_pages_copied(&self, pages: &PageVec<'_>) -> Result {
-        self.socket.send_pages_copied(pages, self.patience())
-    }
-
     /// Fills pages.
     pub fn recv_pages(&self, pages: &mut PageVec<'_>) -> Result {
         self.socket.recv_pages(pages, self.patience())

@@ -373,41 +373,7 @@ impl Socket {
     ///
     /// As [`Socket::send_all`].
     pub fn send_pages(&self, pages: &PageVec<'_>, patience: Patience) -> Result {
-        let mut message = bindings::msghdr {
-            msg_flags: banyan_bindings::MSG_SPLICE_PAGES,
-            ..Default::default()
-        };
-        // SAFETY: The pieces outlive the message; the pages are kept by their owner.
-        unsafe {
-            bindings::iov_iter_bvec(
-                &mut message.msg_iter,
-                bindings::ITER_SOURCE,
-                pages.pieces.as_ptr(),
-                pages.pieces.len(),
-                pages.bytes,
-            );
-            self.transfer(Direction::Send, &mut message, pages.bytes, patience)
-        }
-    }
-
-    /// Sends all of `pages` by copying them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Socket::send_all`].
-    pub fn send_pages_copied(&self, pages: &PageVec<'_>, patience: Patience) -> Result {
-        let mut message = bindings::msghdr::default();
-        // SAFETY: As in `send_pages`.
-        unsafe {
-            bindings::iov_iter_bvec(
-                &mut message.msg_iter,
-                bindings::ITER_SOURCE,
-                pages.pieces.as_ptr(),
-                pages.pieces.len(),
-                pages.bytes,
-            );
-            self.transfer(Direction::Send, &mut message, pages.bytes, patience)
-        }
+        self.transfer_pages(Direction::Send, pages, patience)
     }
 
     /// Fills all of `pages`.
@@ -416,17 +382,33 @@ impl Socket {
     ///
     /// As [`Socket::recv_exact`].
     pub fn recv_pages(&self, pages: &mut PageVec<'_>, patience: Patience) -> Result {
-        let mut message = bindings::msghdr::default();
-        // SAFETY: The pieces outlive the message; the pages are kept by their owner and may be written.
+        self.transfer_pages(Direction::Receive, pages, patience)
+    }
+
+    fn transfer_pages(
+        &self,
+        direction: Direction,
+        pages: &PageVec<'_>,
+        patience: Patience,
+    ) -> Result {
+        let (raw_direction, flags) = match direction {
+            Direction::Send => (bindings::ITER_SOURCE, banyan_bindings::MSG_SPLICE_PAGES),
+            Direction::Receive => (bindings::ITER_DEST, 0),
+        };
+        let mut message = bindings::msghdr {
+            msg_flags: flags,
+            ..Default::default()
+        };
+        // SAFETY: The pieces outlive the message; the pages are kept by their owner, and may be written if they are to be filled.
         unsafe {
             bindings::iov_iter_bvec(
                 &mut message.msg_iter,
-                bindings::ITER_DEST,
+                raw_direction,
                 pages.pieces.as_ptr(),
                 pages.pieces.len(),
                 pages.bytes,
             );
-            self.transfer(Direction::Receive, &mut message, pages.bytes, patience)
+            self.transfer(direction, &mut message, pages.bytes, patience)
         }
     }
 
