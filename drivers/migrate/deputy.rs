@@ -19,11 +19,14 @@ use crate::{
 use banyan_wire::{
     guest::{
         Doing,
+        Freeze,
+        Freezing,
         GuestExit,
         Orphan,
         Signal,
         Usage,
-        SIGINFO_SIZE, //
+        SIGINFO_SIZE,
+        USAGE_HELD, //
     },
     op,
     NodeId, //
@@ -59,6 +62,7 @@ use kernel_ext::{
 };
 
 const SIGKILL: i32 = 9;
+const SIGCONT: i32 = 18;
 
 /// How long a signal is kept for a guest that is between two nodes, milliseconds.
 const SIGNAL_PATIENCE_MS: u64 = 10_000;
@@ -111,6 +115,8 @@ pub struct Deputy {
     room: Atomic<usize>,
     cpu_ns: Atomic<u64>,
     rss_kib: Atomic<u64>,
+    /// Its cgroup is frozen, so that the guest has to stand still.
+    frozen: Atomic<bool>,
 }
 
 /// What the loop of a deputy found to do.
@@ -153,6 +159,7 @@ impl Deputy {
                 room: Atomic::new(0),
                 cpu_ns: Atomic::new(0),
                 rss_kib: Atomic::new(0),
+                frozen: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
@@ -178,6 +185,15 @@ impl Deputy {
         (self.cpu_ns.load(Relaxed), self.rss_kib.load(Relaxed))
     }
 
+    /// There is something to do.
+    fn rouse(&self) {
+        self.wake.wake_all();
+        // It is not in its wait, but in that of the freezer.
+        if self.frozen.load(Relaxed) {
+            self.kick();
+        }
+    }
+
     /// Gives it work.
     ///
     /// # Errors
@@ -185,7 +201,7 @@ impl Deputy {
     /// `ENOMEM`.
     pub fn submit(&self, job: KBox<dyn Job>) -> Result {
         self.inner.lock().jobs.push(job, GFP_KERNEL)?;
-        self.wake.wake_all();
+        self.rouse();
         Ok(())
     }
 
@@ -222,6 +238,14 @@ impl Deputy {
         drop(inner);
         self.wake.wake_all();
         self.kick();
+        self.go_on();
+    }
+
+    /// Lets it go on if it is stopped.
+    fn go_on(&self) {
+        if self.subject.stopped() {
+            self.subject.kill(SIGCONT);
+        }
     }
 
     /// The node where the guest was is gone: it ends as if killed.
@@ -241,6 +265,9 @@ impl Deputy {
         inner.stop = (doing == Doing::Stopped).then_some(signal);
         drop(inner);
         self.wake.wake_all();
+        if doing == Doing::Continued {
+            self.go_on();
+        }
     }
 
     /// The guest reports what it has used.
@@ -253,7 +280,31 @@ impl Deputy {
             inner.usage = Some(usage);
             drop(inner);
             self.wake.wake_all();
+            // The message was lost, or the guest has come there since.
+            if (usage.flags & USAGE_HELD != 0) != self.frozen.load(Relaxed) {
+                self.tell_frozen(from);
+            }
         }
+    }
+
+    /// Tells the guest that the deputy is frozen, or not any more, if that has changed.
+    fn pass_on_freeze(&self, own: &Own) {
+        let freezing = own.freezing();
+        if self.frozen.xchg(freezing, Relaxed) != freezing {
+            self.tell_frozen(self.place().node);
+        }
+    }
+
+    fn tell_frozen(&self, node: NodeId) {
+        let message = Freeze {
+            pid: self.pid,
+            what: if self.frozen.load(Relaxed) {
+                Freezing::Freeze
+            } else {
+                Freezing::Thaw
+            },
+        };
+        link::tell(node, op::FREEZE, &message);
     }
 
     fn next(&self) -> Next {
@@ -291,6 +342,7 @@ impl Deputy {
     pub fn live(self: &Arc<Self>, own: &Own, state: &Arc<State>) -> Outcome {
         own.park_signals();
         loop {
+            self.pass_on_freeze(own);
             if own.fatal_signal_pending() {
                 self.end_guest();
                 self.forget(state);
@@ -396,10 +448,19 @@ impl Deputy {
     pub fn bring_back(self: &Arc<Self>, state: &State) {
         let ready = self.inner.lock().outside.take();
         if let Some(ready) = ready {
-            if ready.post(&self.subject, Notify::Interrupt).is_err() {
+            // While it stands still there it is left alone until it has something to do.
+            let still = self.subject.stands_still();
+            let notify = if still {
+                Notify::Return
+            } else {
+                Notify::Interrupt
+            };
+            if ready.post(&self.subject, notify).is_err() {
                 // It was killed there.
                 self.end_guest();
                 self.forget(state);
+            } else if still && (self.has_work() || !self.subject.stands_still()) {
+                self.kick();
             }
         }
     }

@@ -18,7 +18,8 @@ use banyan_wire::{
         GuestExit,
         GuestState,
         Signal,
-        Usage, //
+        Usage,
+        USAGE_HELD, //
     },
     migrate::{
         MigrationId,
@@ -34,8 +35,7 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc, //
     }, //
@@ -55,8 +55,7 @@ use kernel_ext::{
     subject::Subject,
     wait::{
         self,
-        Interrupt,
-        WaitQueue, //
+        Interrupt, //
     }, //
 };
 
@@ -90,11 +89,10 @@ pub struct Guest {
     state_seq: Atomic<u32>,
     /// The signal that it was stopped for, if it was not SIGSTOP.
     stopped_by: Atomic<u32>,
-    frozen: Atomic<bool>,
+    /// The deputy is frozen, so it stands still.
+    held: Atomic<bool>,
     /// How often its end could not be told.
     tries: Atomic<u32>,
-    #[pin]
-    thaw: WaitQueue,
 }
 
 impl Guest {
@@ -117,9 +115,8 @@ impl Guest {
                 watch,
                 state_seq: Atomic::new(journey.moves.wrapping_shl(16)),
                 stopped_by: Atomic::new(0),
-                frozen: Atomic::new(false),
+                held: Atomic::new(false),
                 tries: Atomic::new(0),
-                thaw <- WaitQueue::new(),
             }),
             GFP_KERNEL,
         )
@@ -170,21 +167,17 @@ impl Guest {
 
     /// The deputy is frozen, or not any more.
     pub fn freeze(self: &Arc<Self>, what: Freezing, state: &State) {
-        match what {
-            Freezing::Freeze => {
-                if !self.frozen.xchg(true, Full) {
-                    let work = Frozen(self.clone());
-                    if let Err(e) =
-                        boundary::post(&self.subject, state.module, Notify::Interrupt, work)
-                    {
-                        pr_debug!("guest {} not frozen: {:?}\n", self.pid, e);
-                    }
-                }
-            }
-            Freezing::Thaw => {
-                self.frozen.store(false, Release);
-                self.thaw.wake_all();
-            }
+        let hold = what == Freezing::Freeze;
+        if self.held.xchg(hold, Full) != hold {
+            self.post_hold(state);
+        }
+    }
+
+    /// Lets it come to the border, to stand still there or to go on, as `held` says then.
+    fn post_hold(self: &Arc<Self>, state: &State) {
+        let work = Hold(self.clone());
+        if let Err(e) = boundary::post(&self.subject, state.module, Notify::Interrupt, work) {
+            pr_debug!("guest {} neither frozen nor thawed: {:?}\n", self.pid, e);
         }
     }
 
@@ -193,11 +186,19 @@ impl Guest {
         self.subject.kill(SIGKILL);
     }
 
-    fn report(&self) {
+    fn report(self: &Arc<Self>, state: &State) {
+        // Its own cgroup was thawed meanwhile, or it came to another one.
+        if self.held.load(Acquire) && !self.subject.held() {
+            self.post_hold(state);
+        }
         let usage = self.subject.usage();
         let message = Usage {
             pid: self.pid,
-            _pad: 0,
+            flags: if self.held.load(Acquire) {
+                USAGE_HELD
+            } else {
+                0
+            },
             utime_ns: usage.utime_ns,
             stime_ns: usage.stime_ns,
             rss_kib: usage.rss_kib,
@@ -245,22 +246,13 @@ impl Guest {
     }
 }
 
-/// Holds a guest while its deputy is frozen.
-struct Frozen(Arc<Guest>);
+/// Holds a guest because its deputy is frozen, or lets it go. Works may run in another order than they were posted: what holds is asked
+/// when it runs.
+struct Hold(Arc<Guest>);
 
-impl BoundaryWork for Frozen {
-    fn run(&mut self, _own: &Own) -> Outcome {
-        let guest = &self.0;
-        // Looks again now and then: a guest whose home has gone is killed, which ends the wait too.
-        while guest.frozen.load(Acquire) {
-            if guest
-                .thaw
-                .wait(Interrupt::Killable, 10_000, || !guest.frozen.load(Acquire))
-                == Err(EINTR)
-            {
-                break;
-            }
-        }
+impl BoundaryWork for Hold {
+    fn run(&mut self, own: &Own) -> Outcome {
+        own.hold(self.0.held.load(Acquire));
         Outcome::Resume
     }
 
@@ -293,7 +285,7 @@ pub fn keeper(state: Arc<State>) {
                         state.guests.remove(guest.pid, guest);
                     }
                 }
-                None if report => guest.report(),
+                None if report => guest.report(&state),
                 None => (),
             }
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A parked task: being interrupted without a signal, and standing for one that runs elsewhere. */
+#include <linux/cgroup.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/sched/cputime.h>
@@ -22,6 +23,50 @@ void banyan_set_notify_signal(struct task_struct *task)
 void banyan_clear_notify_signal(void)
 {
 	clear_notify_signal();
+}
+
+bool banyan_freezing(void)
+{
+	return banyan_held(current);
+}
+
+bool banyan_frozen(struct task_struct *task)
+{
+	return cgroup_task_frozen(task);
+}
+
+static bool cgroup_wants_frozen(void)
+{
+	bool wants;
+
+	rcu_read_lock();
+	wants = test_bit(CGRP_FREEZE, &task_dfl_cgroup(current)->flags);
+	rcu_read_unlock();
+	return wants;
+}
+
+void banyan_hold(bool hold)
+{
+	spin_lock_irq(&current->sighand->siglock);
+	/* A cgroup that is being frozen or thawed sets or clears the bit after its own flag, under the same lock: it has the last word. */
+	if (hold || cgroup_wants_frozen()) {
+		current->jobctl |= JOBCTL_TRAP_FREEZE;
+		set_thread_flag(TIF_SIGPENDING);
+	} else {
+		current->jobctl &= ~JOBCTL_TRAP_FREEZE;
+	}
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+bool banyan_held(struct task_struct *task)
+{
+	return READ_ONCE(task->jobctl) & JOBCTL_TRAP_FREEZE;
+}
+
+void banyan_leave_frozen(void)
+{
+	if (cgroup_task_frozen(current))
+		banyan_ksym_cgroup_leave_frozen(true);
 }
 
 void banyan_usage_of(struct task_struct *task, struct banyan_usage *usage)

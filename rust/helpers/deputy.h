@@ -11,6 +11,20 @@ struct task_struct;
 void banyan_set_notify_signal(struct task_struct *task);
 void banyan_clear_notify_signal(void);
 
+/* Whether the cgroup freezer wants the current task to stand still. */
+bool banyan_freezing(void);
+/* Whether a task stands still by the cgroup freezer or a stop, as its cgroup counts it. */
+bool banyan_frozen(struct task_struct *task);
+/*
+ * Lets the cgroup freezer's trap hold the current task from now on, or no longer unless its own cgroup is frozen. It stands still when
+ * it leaves the border, killable and freezable as any frozen task.
+ */
+void banyan_hold(bool hold);
+/* Whether that trap is set for a task. */
+bool banyan_held(struct task_struct *task);
+/* The current task ends: takes it out of the count of frozen tasks of its cgroup. */
+void banyan_leave_frozen(void);
+
 /* What a process has used, as wait tells it. */
 struct banyan_usage {
 	u64 utime_ns;

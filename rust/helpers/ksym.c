@@ -7,6 +7,7 @@
  * kallsyms_lookup_name itself, too. The types are those of the kernel's headers: a changed prototype breaks the build, not the
  * machine. Only do_setitimer, do_timer_settime and x64_sys_call are static in the kernel and have their prototypes here.
  */
+#include <linux/cgroup.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fdtable.h>
@@ -106,6 +107,11 @@ struct pid *banyan_ksym_alloc_pid(struct pid_namespace *ns, pid_t *wanted, size_
 struct user_struct *banyan_ksym_alloc_uid(kuid_t uid)
 {
 	return found[BANYAN_KSYM_alloc_uid] ? static_call(banyan_ksc_alloc_uid)(uid) : NULL;
+}
+
+void banyan_ksym_cgroup_leave_frozen(bool always_leave)
+{
+	static_call_cond(banyan_ksc_cgroup_leave_frozen)(always_leave);
 }
 
 void banyan_ksym_change_pid(struct pid **former, struct task_struct *task, enum pid_type type, struct pid *pid)

@@ -35,6 +35,7 @@ enum pid_type;
 	X(__set_task_comm)	\
 	X(alloc_pid)	\
 	X(alloc_uid)	\
+	X(cgroup_leave_frozen)	\
 	X(change_pid)	\
 	X(close_fd)	\
 	X(copy_uabi_from_kernel_to_xstate)	\
@@ -78,6 +79,8 @@ void banyan_ksym___set_task_comm(struct task_struct *task, const char *name, boo
 struct pid *banyan_ksym_alloc_pid(struct pid_namespace *ns, pid_t *wanted, size_t count);
 /* Returns NULL without memory, or if missing. */
 struct user_struct *banyan_ksym_alloc_uid(kuid_t uid);
+/* Does nothing if missing: the count of frozen tasks of the task's cgroup is then one too high. */
+void banyan_ksym_cgroup_leave_frozen(bool always_leave);
 /* The next two do nothing if missing: ask first. */
 void banyan_ksym_change_pid(struct pid **former, struct task_struct *task, enum pid_type type, struct pid *pid);
 void banyan_ksym_free_pid(struct pid *pid);

@@ -161,7 +161,10 @@ unsafe extern "C" fn run_pending<W: BoundaryWork>(head: *mut bindings::callback_
     // SAFETY: The reference that `post` took. `synchronize` covers the few instructions from here to the return.
     unsafe { bindings::module_put(module) };
     if let Outcome::Exit(status) = outcome {
-        // SAFETY: In process context, with nothing left to undo. Does not return.
-        unsafe { bindings::do_exit(status as isize) };
+        // SAFETY: In process context, with nothing left to undo. The second does not return.
+        unsafe {
+            banyan_bindings::banyan_leave_frozen();
+            bindings::do_exit(status as isize)
+        };
     }
 }

@@ -32,6 +32,25 @@ impl Subject {
         // SAFETY: The task is referenced.
         unsafe { banyan_bindings::banyan_set_notify_signal(self.raw()) };
     }
+
+    /// Whether it stands still, by the cgroup freezer or by a stop.
+    pub fn stands_still(&self) -> bool {
+        // SAFETY: The task is referenced; a plain read of a bit.
+        unsafe { banyan_bindings::banyan_frozen(self.raw()) }
+    }
+
+    /// Whether it is stopped, as by SIGSTOP.
+    pub fn stopped(&self) -> bool {
+        // SAFETY: A reference to the task keeps its `signal_struct`; a plain read of a word.
+        let flags = unsafe { (&raw const (*(*self.raw()).signal).flags).read_volatile() };
+        flags & bindings::SIGNAL_STOP_STOPPED != 0
+    }
+
+    /// Whether the cgroup freezer's trap is set for it, by its cgroup or by [`Own::hold`].
+    pub fn held(&self) -> bool {
+        // SAFETY: The task is referenced; a plain read of a word.
+        unsafe { banyan_bindings::banyan_held(self.raw()) }
+    }
 }
 
 impl Own {
@@ -39,6 +58,19 @@ impl Own {
     pub fn clear_interrupt(&self) {
         // SAFETY: Concerns the current task only. Works that were posted stay on its list and run when it leaves this one.
         unsafe { banyan_bindings::banyan_clear_notify_signal() };
+    }
+
+    /// Whether the cgroup freezer wants it to stand still.
+    pub fn freezing(&self) -> bool {
+        // SAFETY: Reads a word of the current task.
+        unsafe { banyan_bindings::banyan_freezing() }
+    }
+
+    /// Holds the task as the cgroup freezer does from when it leaves the border, or lets it go unless its own cgroup is frozen. It can be
+    /// killed and suspended meanwhile, and its cgroup counts it as frozen. If its own cgroup is thawed meanwhile, that lets it go, too.
+    pub fn hold(&self, hold: bool) {
+        // SAFETY: The current task is a user task; it has its signal handlers as long as it lives.
+        unsafe { banyan_bindings::banyan_hold(hold) };
     }
 
     /// Sees to it that the task stops as by the default action of this signal when it leaves to the border, and that no other signal but

@@ -10,6 +10,10 @@ pub const SIGINFO_SIZE: usize = 128;
 /// Highest signal number.
 pub const MAX_SIGNAL: u32 = 64;
 
+/// [`Usage::flags`]: the guest stands still because its deputy is frozen. A home where that is not so (any more) tells it by
+/// [`Freeze`].
+pub const USAGE_HELD: u32 = 1;
+
 crate::wire_enum! {
     /// What a guest does, in [`GuestState`]. Codes are those of [`child_state`](crate::uapi::child_state).
     pub enum Doing: u32 {
@@ -20,7 +24,7 @@ crate::wire_enum! {
 
     /// What [`Freeze`] asks for.
     pub enum Freezing: u32 {
-        Freeze = 1, "stop where it is";
+        Freeze = 1, "stand still";
         Thaw = 2, "run on";
     }
 }
@@ -85,8 +89,8 @@ crate::wire_struct! {
     pub struct Usage {
         /// Pid of the process.
         pub pid: i32,
-        /// Zero.
-        pub _pad: u32,
+        /// `USAGE_*`.
+        pub flags: u32,
         /// User CPU time, nanoseconds.
         pub utime_ns: u64,
         /// System CPU time, nanoseconds.
@@ -101,7 +105,7 @@ crate::wire_struct! {
         pub majflt: u64,
     }
 
-    /// The deputy is frozen or thawed (cgroup freezer, suspend). [`op::FREEZE`](crate::op::FREEZE).
+    /// The deputy's cgroup is frozen or thawed. [`op::FREEZE`](crate::op::FREEZE).
     pub struct Freeze {
         /// Pid of the process.
         pub pid: i32,

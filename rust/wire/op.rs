@@ -60,7 +60,7 @@ pub const GUEST_EXIT: u16 = 0x0202;
 pub const GUEST_STATE: u16 = 0x0203;
 /// M: guest to deputy: CPU time and memory so far. [`Usage`](crate::guest::Usage)
 pub const USAGE: u16 = 0x0204;
-/// M: deputy to guest: stop or go on as the deputy did (cgroup freezer, suspend). [`Freeze`](crate::guest::Freeze)
+/// M: deputy to guest: stand still or go on, as the deputy's cgroup was frozen or thawed; again whenever USAGE shows otherwise. [`Freeze`](crate::guest::Freeze)
 pub const FREEZE: u16 = 0x0205;
 /// R: does this guest live at you? Asked by a home that has not heard of it. [`Locate`](crate::migrate::Locate), [`Located`](crate::migrate::Located)
 pub const GUEST_ALIVE: u16 = 0x0206;
