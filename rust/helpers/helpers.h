@@ -16,6 +16,7 @@
 #include "parameters.h"
 #include "proxyfs.h"
 #include "registers.h"
+#include "shared_memory.h"
 #include "state.h"
 #include "sync.h"
 #include "timers.h"

@@ -2,10 +2,15 @@
 /* Address spaces: page table entries and inline functions of the kernel. */
 #include <linux/highmem.h>
 #include <linux/huge_mm.h>
+#include <linux/leafops.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/mmap_lock.h>
 #include <linux/pagewalk.h>
+#include <linux/sched/mm.h>
 #include <linux/string.h>
+#include <asm/mmu_context.h>
 
 #include "ksym.h"
 #include "memory.h"
@@ -46,6 +51,8 @@ static int scan_pte(pte_t *pte, unsigned long addr, unsigned long next, struct m
 	struct scan *scan = walk->private;
 
 	if (pte_none(entry))
+		return 0;
+	if (softleaf_is_guard_marker(softleaf_from_pte(entry)))
 		return 0;
 	if (pte_present(entry)) {
 		/* The shared zero page and page cache read as what the target maps anyway. */
@@ -91,6 +98,36 @@ int banyan_scan_pages(struct mm_struct *mm, unsigned long start, unsigned long e
 	return banyan_ksym_walk_page_range(mm, start, end, &scan_ops, &scan);
 }
 
+static int guard_pte(pte_t *pte, unsigned long addr, unsigned long next, struct mm_walk *walk)
+{
+	if (softleaf_is_guard_marker(softleaf_from_pte(ptep_get(pte))))
+		mark(walk->private, addr, next);
+	return 0;
+}
+
+static int guard_pmd(pmd_t *pmd, unsigned long addr, unsigned long next, struct mm_walk *walk)
+{
+	pmd_t entry = pmdp_get_lockless(pmd);
+
+	/* A huge page has no guards within; it is not to be split for that. */
+	if (!pmd_present(entry) || pmd_trans_huge(entry))
+		walk->action = ACTION_CONTINUE;
+	return 0;
+}
+
+static const struct mm_walk_ops guard_ops = {
+	.pmd_entry = guard_pmd,
+	.pte_entry = guard_pte,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+int banyan_scan_guards(struct mm_struct *mm, unsigned long start, unsigned long end, unsigned long *map)
+{
+	struct scan scan = { .start = start, .map = map };
+
+	return banyan_ksym_walk_page_range(mm, start, end, &guard_ops, &scan);
+}
+
 bool banyan_page_is_zero(struct page *page)
 {
 	void *data = kmap_local_page(page);
@@ -105,4 +142,70 @@ const char *banyan_special_mapping_name(struct vm_area_struct *vma)
 	if (!vma->vm_ops || !vma->vm_ops->name)
 		return NULL;
 	return vma->vm_ops->name(vma);
+}
+
+unsigned int banyan_mapping_extras(struct vm_area_struct *vma)
+{
+	unsigned int extras = 0;
+
+	if (vma_policy(vma))
+		extras |= BANYAN_MAPPING_POLICY;
+	/* Never, where the kernel is built without such names. */
+	if (anon_vma_name(vma))
+		extras |= BANYAN_MAPPING_NAMED;
+	return extras;
+}
+
+unsigned int banyan_mm_state(struct mm_struct *mm)
+{
+	unsigned int state = 0;
+
+	if (mm->def_flags & VM_LOCKED_MASK)
+		state |= BANYAN_MM_LOCKS_FUTURE;
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	if (READ_ONCE(mm->context.ldt))
+		state |= BANYAN_MM_LDT;
+#endif
+#ifdef CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS
+	/* Key 0 is everybody's. */
+	if (mm->context.pkey_allocation_map & ~1)
+		state |= BANYAN_MM_PKEYS;
+#endif
+	if (mm_flags_test(MMF_VM_MERGE_ANY, mm))
+		state |= BANYAN_MM_MERGES;
+	if (mm_flags_test(MMF_HAS_MDWE, mm))
+		state |= BANYAN_MM_DENIES_EXEC_GAIN;
+	if (mm_flags_test(MMF_HAS_UPROBES, mm))
+		state |= BANYAN_MM_UPROBES;
+	if (mm_lam_cr3_mask(mm))
+		state |= BANYAN_MM_TAGGED;
+	return state;
+}
+
+unsigned int banyan_dump_filter(const struct mm_struct *mm)
+{
+	unsigned int filter = 0;
+	int bit;
+
+	for (bit = 0; bit < MMF_DUMP_FILTER_BITS; bit++)
+		if (mm_flags_test(bit + MMF_DUMP_FILTER_SHIFT, mm))
+			filter |= 1U << bit;
+	return filter;
+}
+
+void banyan_set_dump_filter(struct mm_struct *mm, unsigned int filter)
+{
+	int bit;
+
+	for (bit = 0; bit < MMF_DUMP_FILTER_BITS; bit++) {
+		if (filter & (1U << bit))
+			mm_flags_set(bit + MMF_DUMP_FILTER_SHIFT, mm);
+		else
+			mm_flags_clear(bit + MMF_DUMP_FILTER_SHIFT, mm);
+	}
+}
+
+unsigned int banyan_membarrier_state(struct mm_struct *mm)
+{
+	return atomic_read(&mm->membarrier_state);
 }

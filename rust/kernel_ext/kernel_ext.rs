@@ -32,6 +32,7 @@ pub mod paths;
 pub mod proxyfs;
 pub mod registers;
 pub mod restart;
+pub mod shared_memory;
 pub mod signals;
 pub mod socket;
 pub mod subject;

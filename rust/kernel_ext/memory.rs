@@ -57,6 +57,10 @@ pub enum Obstacle {
     Sealed,
     /// A special mapping that is not the vDSO.
     Special,
+    /// Under a NUMA policy.
+    Policy,
+    /// With a property that is not known to be carried: an unknown flag, a name.
+    Unknown,
 }
 
 /// One mapping, as it was when it was read.
@@ -72,6 +76,7 @@ pub struct Mapping {
     /// If it is a special mapping of the kernel's: which.
     pub special: Option<Special>,
     flags: usize,
+    extras: u32,
 }
 
 impl Mapping {
@@ -114,6 +119,31 @@ impl Mapping {
         self.has(bindings::VM_NORESERVE)
     }
 
+    /// Whether it may be made writable (`mprotect`).
+    pub fn may_write(&self) -> bool {
+        self.has(bindings::VM_MAYWRITE)
+    }
+
+    /// Whether it may be made executable.
+    pub fn may_execute(&self) -> bool {
+        self.has(bindings::VM_MAYEXEC)
+    }
+
+    /// Whether memory is reserved for all of it.
+    pub fn accounted(&self) -> bool {
+        self.has(bindings::VM_ACCOUNT)
+    }
+
+    /// Whether the kernel may drop its pages when memory is short.
+    pub fn droppable(&self) -> bool {
+        self.has(banyan_bindings::AREA_DROPPABLE)
+    }
+
+    /// Whether there may be guard pages in it (`MADV_GUARD_INSTALL`).
+    pub fn may_have_guards(&self) -> bool {
+        self.has(banyan_bindings::AREA_MAYBE_GUARD)
+    }
+
     /// The advice (`madvise`) that it is under.
     pub fn advice(&self) -> impl Iterator<Item = Advice> + '_ {
         ADVICE
@@ -138,9 +168,21 @@ impl Mapping {
             (banyan_bindings::AREA_SHADOW_STACK, Obstacle::ShadowStack),
             (banyan_bindings::AREA_PKEYS, Obstacle::ProtectionKey),
             (banyan_bindings::AREA_SEALED, Obstacle::Sealed),
+            // All that is left: the flags that are carried are a whitelist.
+            (!banyan_bindings::AREA_CARRIED, Obstacle::Unknown),
         ]
         .into_iter()
         .find_map(|(flags, obstacle)| self.has(flags).then_some(obstacle))
+        .or_else(|| {
+            let extra = |bit| self.extras & bit != 0;
+            if extra(banyan_bindings::banyan_mapping_extras_BANYAN_MAPPING_POLICY) {
+                Some(Obstacle::Policy)
+            } else if extra(banyan_bindings::banyan_mapping_extras_BANYAN_MAPPING_NAMED) {
+                Some(Obstacle::Unknown)
+            } else {
+                None
+            }
+        })
     }
 }
 
@@ -196,6 +238,8 @@ pub struct NewMapping {
     pub grows_down: bool,
     /// Without a reservation of memory.
     pub no_reserve: bool,
+    /// Anonymous, and such that the kernel may drop its pages.
+    pub droppable: bool,
     /// Offset in the file in bytes.
     pub offset: u64,
 }
@@ -252,6 +296,7 @@ impl Mapping {
         // the mapping is in use.
         unsafe {
             let name = banyan_bindings::banyan_special_mapping_name(vma.as_ptr());
+            let extras = banyan_bindings::banyan_mapping_extras(vma.as_ptr());
             let vma = vma.as_ref();
             let range = vma.__bindgen_anon_1.__bindgen_anon_1;
             let file = NonNull::new(vma.vm_file)
@@ -272,6 +317,7 @@ impl Mapping {
                 file,
                 special,
                 flags: vma.__bindgen_anon_2.vm_flags,
+                extras,
             }
         }
     }
@@ -403,6 +449,8 @@ impl Own {
         }
         let mut flags = if new.shared {
             banyan_bindings::MAP_SHARED
+        } else if new.droppable {
+            banyan_bindings::MAP_DROPPABLE
         } else {
             banyan_bindings::MAP_PRIVATE
         };

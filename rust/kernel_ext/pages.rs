@@ -21,7 +21,10 @@ pub const MAX_RUN: usize = 256;
 /// Pages that one [`Own::scan`] looks at: 16 MiB.
 pub const SCAN: usize = 4096;
 
-/// Which pages of a range hold data of their own.
+/// A helper that marks pages of a range in a map.
+type Walk = unsafe extern "C" fn(*mut bindings::mm_struct, usize, usize, *mut usize) -> i32;
+
+/// Some pages of a range: those that hold data of their own, or those that are guarded.
 pub struct Scan {
     start: usize,
     pages: usize,
@@ -29,7 +32,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Runs of pages with data: address and number of pages, none longer than `max`.
+    /// Runs of such pages: address and number of pages, none longer than `max`.
     pub fn runs(&self, max: usize) -> Runs<'_> {
         Runs {
             scan: self,
@@ -103,6 +106,20 @@ impl Own {
     ///
     /// `ENOMEM`, `ENOSYS` if this kernel lacks `walk_page_range`.
     pub fn scan(&self, start: usize, end: usize) -> Result<Scan> {
+        self.scan_with(start, end, banyan_bindings::banyan_scan_pages)
+    }
+
+    /// Finds which of the pages from `start` on, up to `end` and at most [`SCAN`], are guarded (`MADV_GUARD_INSTALL`).
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    pub fn scan_guards(&self, start: usize, end: usize) -> Result<Scan> {
+        self.scan_with(start, end, banyan_bindings::banyan_scan_guards)
+    }
+
+    /// `walk` marks pages of a range: one of the two helpers.
+    fn scan_with(&self, start: usize, end: usize, walk: Walk) -> Result<Scan> {
         let pages = (end.saturating_sub(start) / PAGE_SIZE).min(SCAN);
         let mut scan = Scan {
             start,
@@ -113,9 +130,7 @@ impl Own {
         let mm = self.mm();
         let guard = mm.mmap_read_lock();
         // SAFETY: The lock is held; the map has a bit for each page of the range.
-        let ret = unsafe {
-            banyan_bindings::banyan_scan_pages(mm.as_raw(), start, end, scan.map.as_mut_ptr())
-        };
+        let ret = unsafe { walk(mm.as_raw(), start, end, scan.map.as_mut_ptr()) };
         drop(guard);
         to_result(ret)?;
         Ok(scan)

@@ -16,6 +16,7 @@ use kernel::{
 
 /// Numbers of the system calls used here.
 mod number {
+    pub(super) const MPROTECT: u32 = 10;
     pub(super) const RT_SIGACTION: u32 = 13;
     pub(super) const MADVISE: u32 = 28;
     pub(super) const SETITIMER: u32 = 38;
@@ -32,6 +33,7 @@ mod number {
     pub(super) const IOPRIO_SET: u32 = 251;
     pub(super) const SET_ROBUST_LIST: u32 = 273;
     pub(super) const PRLIMIT64: u32 = 302;
+    pub(super) const MEMBARRIER: u32 = 324;
     pub(super) const RSEQ: u32 = 334;
 }
 
@@ -54,6 +56,29 @@ pub fn madvise(own: &Own, start: usize, len: usize, advice: i32) -> Result {
         number::MADVISE,
         [start as u64, len as u64, advice as u64, 0, 0, 0],
     )?;
+    Ok(())
+}
+
+/// `mprotect` for `len` bytes from `start` on; `protection` is `PROT_*`.
+///
+/// # Errors
+///
+/// Those of the call.
+pub fn mprotect(own: &Own, start: usize, len: usize, protection: u32) -> Result {
+    Syscalls::new(own, 0).call(
+        number::MPROTECT,
+        [start as u64, len as u64, protection.into(), 0, 0, 0],
+    )?;
+    Ok(())
+}
+
+/// `membarrier` with one of `MEMBARRIER_CMD_*`.
+///
+/// # Errors
+///
+/// Those of the call.
+pub fn membarrier(own: &Own, command: u32) -> Result {
+    Syscalls::new(own, 0).call(number::MEMBARRIER, [command.into(), 0, 0, 0, 0, 0])?;
     Ok(())
 }
 
