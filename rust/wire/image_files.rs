@@ -118,6 +118,12 @@ wire_struct! {
         pub rdev: u32,
     }
 
+    /// Shared memory of the image.
+    pub struct Memory {
+        /// The number of its [`SharedObject`](crate::image_memory::SharedObject).
+        pub object: u32,
+    }
+
     /// A directory of a shared mount. Its path follows.
     pub struct Place {
         /// Identity of the mount.
@@ -136,6 +142,8 @@ pub enum Source {
     Forwarded(Forwarded),
     /// A device that every node has alike: it is opened again by its path.
     Device(Device),
+    /// Shared memory that the process alone has: it is opened again by its number in the image.
+    Memory(Memory),
 }
 
 /// One open file.
@@ -154,6 +162,7 @@ pub struct Description {
 const KIND_SHARED: u8 = 1;
 const KIND_FORWARDED: u8 = 2;
 const KIND_DEVICE: u8 = 3;
+const KIND_MEMORY: u8 = 4;
 
 impl Description {
     /// Writes it with the path or name behind it and returns the length.
@@ -179,6 +188,10 @@ impl Description {
                 w.put(&KIND_DEVICE)?;
                 w.put(device)?;
             }
+            Source::Memory(memory) => {
+                w.put(&KIND_MEMORY)?;
+                w.put(memory)?;
+            }
         }
         w.blob(path, MAX_PATH)?;
         Ok(w.len())
@@ -199,6 +212,7 @@ impl Description {
             KIND_SHARED => Source::Shared(r.get()?),
             KIND_FORWARDED => Source::Forwarded(r.get()?),
             KIND_DEVICE => Source::Device(r.get()?),
+            KIND_MEMORY => Source::Memory(r.get()?),
             _ => return Err(WireError::BadValue),
         };
         let path = path(&mut r)?;
@@ -270,7 +284,7 @@ mod tests {
         }
     }
 
-    fn descriptions() -> [Description; 3] {
+    fn descriptions() -> [Description; 4] {
         let stat = FileStat {
             dev: 0x14,
             rdev: 0x8800,
@@ -295,6 +309,7 @@ mod tests {
                 stat,
             }),
             Source::Device(Device { rdev: 0x103 }),
+            Source::Memory(Memory { object: 2 }),
         ]
         .map(|source| Description {
             id: 8,

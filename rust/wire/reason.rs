@@ -52,7 +52,7 @@ reasons! {
     SharedFiles = 3, "shared-files", "its descriptor table is shared with another process (CLONE_FILES)";
     SharedFs = 4, "shared-fs", "its working directory and umask are shared with another process (CLONE_FS)";
     SharedSighand = 5, "shared-sighand", "its signal handlers are shared with another process (CLONE_SIGHAND)";
-    SharedMemory = 6, "shared-memory", "it shares memory with another process";
+    SharedMemory = 6, "shared-memory", "another process has its shared memory, too: maps it, or has it open";
     SharedMapping = 7, "shared-mapping", "a writable shared mapping of a file that another process maps";
     DeviceMapping = 8, "device-mapping", "it maps a device's memory";
     HugeTlb = 9, "hugetlb", "it maps memory of hugetlbfs";
@@ -127,6 +127,11 @@ reasons! {
     WaitingVfork = 85, "waiting-vfork", "it waits for a child of vfork";
     CoreDump = 86, "core-dump", "it is writing a core dump";
     NotCarried = 87, "not-carried", "it has state of a kind that is not known to be carried";
+    NamedSharedMemory = 88, "named-shared-memory", "it maps a file of /dev/shm or another tmpfs that still has its name";
+    SysvShm = 89, "sysv-shm", "it has System V shared memory attached";
+    SealedMapping = 90, "sealed-mapping", "it has a sealed mapping (mseal)";
+    MemoryPolicy = 91, "memory-policy", "it has a NUMA memory policy (set_mempolicy, mbind)";
+    DeniesExecGain = 92, "mdwe", "it denies itself memory that becomes executable (PR_SET_MDWE)";
 
     NoSuchNode = 100, "no-such-node", "there is no such node";
     NodeDown = 101, "node-down", "the node is not up";

@@ -13,6 +13,9 @@ pub fn records(bytes: &[u8]) {
             fixed::<image_memory::Layout>,
             fixed::<image_memory::Area>,
             fixed::<image_memory::Extent>,
+            fixed::<image_memory::SharedObject>,
+            fixed::<image_memory::Window>,
+            fixed::<image_memory::Settings>,
             fixed::<image_state::SignalActions>,
             fixed::<image_state::SignalState>,
             fixed::<image_state::PendingSignal>,
@@ -34,6 +37,10 @@ pub fn records(bytes: &[u8]) {
             |b| payload(image_memory::AREA, b),
             |b| payload(image_memory::PAGES, b),
             |b| payload(image_memory::GENERAL, b),
+            |b| payload(image_memory::SHARED_OBJECT, b),
+            |b| payload(image_memory::WINDOW, b),
+            |b| payload(image_memory::GUARDS, b),
+            |b| payload(image_memory::SETTINGS, b),
             |b| payload(image_state::PENDING_SIGNAL, b),
             |b| payload(image_state::GROUPS, b),
             |b| payload(image_files::DESCRIPTION, b),
@@ -76,6 +83,35 @@ fn decode(rtype: u16, bytes: &[u8]) -> u64 {
                 }
                 assert!(pages <= image_memory::MAX_BATCH.into());
                 return pages;
+            }
+        }
+        image_memory::SHARED_OBJECT => {
+            if let Ok((object, name)) = image_memory::SharedObject::decode_named(bytes) {
+                let mut out = vec![0; bytes.len()];
+                assert_eq!(object.encode_named(name, &mut out), Ok(bytes.len()));
+                assert_eq!(out, bytes);
+            }
+        }
+        image_memory::WINDOW => {
+            if let Ok(window) = image_memory::Window::decode(bytes) {
+                if window.check().is_ok() {
+                    assert!(window.start + window.len <= image_memory::ADDRESS_END);
+                }
+            }
+        }
+        image_memory::GUARDS => {
+            if let Ok(extents) = image_memory::Extents::parse_guards(bytes) {
+                let mut after = 0;
+                for extent in extents.iter() {
+                    assert!(extent.pages > 0 && extent.start >= after);
+                    after = extent.start + u64::from(extent.pages) * image_memory::PAGE_SIZE;
+                    assert!(after <= image_memory::ADDRESS_END);
+                }
+            }
+        }
+        image_memory::SETTINGS => {
+            if let Ok(settings) = image_memory::Settings::decode(bytes) {
+                let _ = settings.check();
             }
         }
         image_memory::GENERAL => {
