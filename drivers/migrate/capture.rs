@@ -55,6 +55,8 @@ pub struct Capture {
     pub journey: Journey,
     /// What the files kind keeps until the move is over.
     pub files: kinds::files::Captured,
+    /// What the memory kind keeps for the files kind.
+    pub memory: kinds::memory::Captured,
     socket: BulkSocket,
     gathered: KVVec<u8>,
     records: u64,
@@ -72,6 +74,7 @@ impl Capture {
         let mut capture = Self {
             journey,
             files: Default::default(),
+            memory: Default::default(),
             socket,
             gathered: KVVec::with_capacity(GATHER, GFP_KERNEL)?,
             records: 0,

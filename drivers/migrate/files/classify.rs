@@ -26,7 +26,10 @@ use kernel_ext::file_numbers::{
     S_IFSOCK, //
 };
 
-use super::Files;
+use super::{
+    objects,
+    Files, //
+};
 
 /// What becomes of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum Class {
     Forward,
     /// Stands itself for a file of another node.
     Proxy,
+    /// Shared memory: goes along, if nobody else has it.
+    Memory,
     /// Cannot move.
     Refused(Reason),
 }
@@ -85,6 +90,7 @@ impl Files {
         use Class::{
             Device,
             Forward,
+            Memory,
             Proxy,
             Refused,
             Shared, //
@@ -105,18 +111,24 @@ impl Files {
             NSFS => return Refused(Reason::MountFile),
             _ => (),
         }
+        if let Some(reason) = super::peculiar_mapping(file) {
+            return Refused(reason);
+        }
         if facts.flags & FASYNC != 0 {
             return Refused(Reason::FileOwner);
         }
         match facts.mode & S_IFMT {
             S_IFREG | S_IFDIR => {
                 let locks = file::locks(file, owner);
-                if facts.unlinked {
+                let memory = objects::can_go_along(file);
+                if facts.unlinked && !memory {
                     Refused(Reason::DeletedFile)
                 } else if locks.lock {
                     Refused(Reason::FileLock)
                 } else if locks.lease {
                     Refused(Reason::FileLease)
+                } else if memory {
+                    Memory
                 } else {
                     self.mounts
                         .of(facts)

@@ -11,6 +11,7 @@
 pub mod calls;
 pub mod classify;
 pub mod ioctls;
+pub mod objects;
 pub mod owner;
 pub mod proxy;
 pub mod reopen;
@@ -73,8 +74,9 @@ pub struct Files {
     pub owned: Owned,
 }
 
-/// Magic number of tmpfs, where shared memory is.
-const TMPFS: u32 = 0x0102_1994;
+/// Magic numbers of the file systems of secret memory and of huge pages.
+const SECRETMEM: u32 = 0x5345_434d;
+const HUGETLBFS: u32 = 0x9584_58f6;
 
 static FILES: Global<Files> = Global::new();
 
@@ -174,14 +176,22 @@ impl Files {
     }
 }
 
-/// Why a file that memory maps keeps its process from moving, if so.
+/// Why memory of a file like this can never move, if so.
+pub fn peculiar_mapping(file: &File) -> Option<Reason> {
+    match file::facts(file).magic {
+        SECRETMEM => Some(Reason::SecretMemory),
+        HUGETLBFS => Some(Reason::HugeTlb),
+        _ => None,
+    }
+}
+
+/// Why a file that memory maps keeps its process from moving, if so. Not for shared memory: see [`objects`].
 pub fn mapping_refusal(file: &File) -> Option<Reason> {
     let facts = file::facts(file);
     let shared = files().is_ok_and(|files| files.mounts.of(&facts).is_some());
     match (shared, facts.unlinked) {
         (true, false) => None,
         (true, true) => Some(Reason::MappedDeletedFile),
-        (false, _) if facts.magic == TMPFS => Some(Reason::SharedMemory),
         (false, _) => Some(Reason::MappedLocalFile),
     }
 }

@@ -13,6 +13,7 @@ use banyan_wire::{
         Device,
         FileIdentity,
         Forwarded,
+        Memory,
         Place,
         Source,
         MAX_DESCRIPTORS,
@@ -68,10 +69,11 @@ pub static FILES: Kind = Kind {
     name: "open files",
     carried: "regular files and directories on shared mounts (offset, flags, close-on-exec, shared descriptions); pipes, fifos, \
               terminals and other character devices, regular files whose offset another process shares, and files on local mounts that are only \
-              written or are the standard input: they stay at home and are used through proxies; null, zero, full, random, urandom",
+              written or are the standard input: they stay at home and are used through proxies; memfds and removed files of a tmpfs that \
+              nobody else has open; null, zero, full, random, urandom",
     refused: "sockets (socket), epoll (epoll), eventfd (eventfd), signalfd (signalfd), timerfd (timerfd), inotify (inotify), pidfd (pidfd), \
               io_uring (io-uring), descriptors of namespaces and BPF (mount-file), devices that cannot be forwarded (device-file), pipes made \
-              while away (pipe), other special descriptors (unsupported-file); other files on local mounts (local-file), deleted files \
+              while away (pipe), other special descriptors (unsupported-file); other files on local mounts (local-file), other deleted files \
               (deleted-file), files with locks or leases (file-lock, file-lease), shared offsets of directories and of mapped files \
               (shared-description), O_PATH (path-only), O_ASYNC (file-owner), more than 4096 descriptors (too-many-files)",
     check: check_files,
@@ -297,6 +299,11 @@ fn capture_description(
             Source::Shared(files.identity(&file::facts(&opened.file)).ok_or(EXDEV)?)
         }
         Class::Device => Source::Device(Device { rdev: facts.rdev }),
+        Class::Memory => {
+            let objects = capture.memory.objects.as_ref().ok_or(EINVAL)?;
+            let object = objects.number_of(&opened.file).ok_or(EBUSY)?;
+            Source::Memory(Memory { object })
+        }
         Class::Forward => {
             let handle = owner::handle(journey.pid, journey.moves, id);
             files
@@ -387,7 +394,7 @@ fn restore_files(
     empty(own, &mut rebuild.files)?;
     if rtype == image_files::DESCRIPTION {
         let (description, path) = Description::decode(payload).map_err(|_| EBADMSG)?;
-        let opened = restore_description(&description, path).inspect_err(|error| {
+        let opened = restore_description(rebuild, &description, path).inspect_err(|error| {
             pr_notice!("file {} cannot be restored: {:?}\n", description.id, error)
         })?;
         if rebuild.files.descriptions.len() >= MAX_DESCRIPTORS {
@@ -410,7 +417,11 @@ fn restore_files(
     Ok(true)
 }
 
-fn restore_description(description: &Description, path: &[u8]) -> Result<ARef<File>> {
+fn restore_description(
+    rebuild: &mut Rebuild,
+    description: &Description,
+    path: &[u8],
+) -> Result<ARef<File>> {
     let files = files::files()?;
     match &description.source {
         Source::Shared(identity) => {
@@ -421,6 +432,16 @@ fn restore_description(description: &Description, path: &[u8]) -> Result<ARef<Fi
             Ok(opened)
         }
         Source::Device(device) => files.reopen_device(device, path, description.flags),
+        Source::Memory(memory) => {
+            let opened = rebuild
+                .memory
+                .objects
+                .open(memory.object, description.flags)?;
+            if description.position != 0 {
+                file::seek(&opened, description.position, 0)?;
+            }
+            Ok(opened)
+        }
         Source::Forwarded(there) if Some(there.owner) == banyan::this_node() => {
             files.owned.get(there.handle).ok_or(EBADF)
         }

@@ -38,8 +38,8 @@ pub static KIND: Kind = Kind {
               (ptraced, tracing), children (children), namespaces of its own (nested-namespace, timens), seccomp (seccomp), io_uring \
               (io-uring), asynchronous I/O (aio), performance events (perf-events), uprobes (uprobes), semaphore undo (sysv-sem), \
               priority-inheriting futexes (pi-futex), 32-bit code (compat32), port access (io-permissions), shadow stack \
-              (shadow-stack), system call dispatch (syscall-user-dispatch), CPU modes (cpu-mode), memory policy, clamps and I/O \
-              flushers (not-carried), stopped or frozen processes (stopped, cgroup-frozen), core dumps and exits under way \
+              (shadow-stack), system call dispatch (syscall-user-dispatch), CPU modes (cpu-mode), NUMA policy (memory-policy), clamps and \
+              I/O flushers (not-carried), stopped or frozen processes (stopped, cgroup-frozen), core dumps and exits under way \
               (core-dump, exiting), kernel threads and inits (kthread, init-process)",
     check,
     capture,
@@ -57,7 +57,6 @@ pub struct Rebuilt {
 
 /// What [`Reason::NotCarried`] is about, from this kind.
 mod not_carried {
-    pub(super) const MEMORY_POLICY: u32 = 1;
     pub(super) const CLAMPS: u32 = 2;
     pub(super) const IO_FLUSHER: u32 = 3;
 }
@@ -73,12 +72,7 @@ fn check(subject: &Subject, reasons: &mut Reasons) {
     for (yes, reason) in plain_reasons(&facts) {
         about(yes, reason, 0, reasons);
     }
-    about(
-        facts.memory_policy,
-        Reason::NotCarried,
-        not_carried::MEMORY_POLICY,
-        reasons,
-    );
+    about(facts.memory_policy, Reason::MemoryPolicy, 0, reasons);
     about(
         facts.clamps,
         Reason::NotCarried,
