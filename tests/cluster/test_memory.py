@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Memory of processes that move: all that is mapped and set is as it was, and what cannot be carried is refused with its reason."""
+
+import json
+
+import pytest
+from test_move import bench  # noqa: F401
+
+
+@pytest.mark.limit(300)
+def test_everything_that_can_be_mapped(cluster, bench):  # noqa: F811
+    """Shared memory of every kind, guards, advice, flags, what /proc tells: away, onward, home, away again."""
+    out = cluster.sh(1, f"cd {bench} && ./shared_memory roam 2 3 1 3 2 1 2", timeout=280, check=False)
+    last = out.splitlines()[-1] if out else "nothing"
+    assert last.endswith(" 0 failed"), out
+    assert int(last.split()[0]) > 300, out
+
+
+def explained(cluster, pid):
+    """The reasons that are given now."""
+    answer = json.loads(cluster.sh(1, f"banyanctl explain --json {pid} || true"))
+    return [reason["name"] for reason in answer["reasons"]]
+
+
+def started(cluster, bench, what):  # noqa: F811
+    """Starts the program and returns the pids that it tells, or none if the machine lacks what it should have."""
+    line = cluster.sh(1, f"cd {bench}; rm -f held.out; (./shared_memory {what} </dev/null >held.out 2>&1 &) >/dev/null 2>&1; "
+                         "for i in $(seq 100); do grep -q . held.out && break; sleep 0.1; done; cat held.out")
+    word, *pids = line.split()
+    assert word in ("ready", "absent"), line
+    return pids
+
+
+ALONE = {
+    "mlock": "locked-memory",
+    "mlock-on-fault": "locked-memory",
+    "mlockall-future": "locked-memory",
+    "ldt": "ldt",
+    "memory-merge": "ksm",
+    "mdwe": "mdwe",
+    "set-mempolicy": "memory-policy",
+    "mbind": "memory-policy",
+    "mbind-shared": "memory-policy",
+    "mseal": "sealed-mapping",
+    "secret": "secret-memory",
+    "secret-descriptor": "secret-memory",
+    "userfaultfd": "userfaultfd",
+    "hugetlb": "hugetlb",
+    "named": "named-shared-memory",
+    "sysv": "sysv-shm",
+    "linkable": "deleted-file",
+    "pkey": "protection-keys",
+    "pkey-mapping": "protection-keys",
+    "tagged-addresses": "cpu-mode",
+}
+
+# What only some CPUs have: said in the summary, if this one has it not.
+BY_CPU = ("pkey", "pkey-mapping", "tagged-addresses")
+
+
+@pytest.mark.parametrize("what", sorted(ALONE))
+def test_refused_before_it_is_touched(cluster, bench, what):  # noqa: F811
+    pids = started(cluster, bench, f"alone {what}")
+    if not pids and what in BY_CPU:
+        pytest.skip(f"this CPU has no {what}")
+    assert pids, f"{what} is not to be had"
+    pid = pids[0]
+    try:
+        assert ALONE[what] in explained(cluster, pid)
+        moved = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
+        assert moved.returncode != 0 and f"[{ALONE[what]}," in moved.stderr, moved.stderr
+        assert cluster.sh(1, f"cut -d' ' -f3 /proc/{pid}/stat") == "S"
+    finally:
+        cluster.sh(1, f"kill {pid}; rm -f /dev/shm/banyan-named")
+
+
+@pytest.mark.parametrize("what", ["mapping-name", "core-scheduling"])
+def test_not_in_this_kernel(cluster, bench, what):  # noqa: F811
+    """Neither can be set in the kernels that are supported; should one of them come, its state has to be looked at."""
+    assert not started(cluster, bench, f"alone {what}")
+
+
+def test_a_uprobe_keeps_it(cluster, bench):  # noqa: F811
+    events = "/sys/kernel/tracing/uprobe_events"
+    offset = cluster.sh(1, f"cd {bench}; mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; "
+                           "nm shared_memory | awk '$3 == \"uprobed\" { print $1 }'")
+    try:
+        cluster.sh(1, f"echo 'p:banyan/test {bench}/shared_memory:0x{offset}' >{events}; "
+                      "echo 1 >/sys/kernel/tracing/events/banyan/test/enable")
+        pid = started(cluster, bench, "alone uprobe")[0]
+        assert "uprobes" in explained(cluster, pid)
+        moved = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
+        assert moved.returncode != 0 and "[uprobes," in moved.stderr
+    finally:
+        cluster.sh(1, f"pkill -x shared_memory; echo 0 >/sys/kernel/tracing/events/banyan/test/enable; echo >{events}", check=False)
+
+
+@pytest.mark.parametrize("what,reason", [
+    ("anonymous", "shared-memory"),
+    ("memfd", "shared-memory"),
+    ("memfd-descriptor", "shared-memory"),
+    ("file", "shared-mapping"),
+])
+def test_moves_once_nobody_else_has_it(cluster, bench, what, reason):  # noqa: F811
+    child, parent = started(cluster, bench, f"both {what}")
+    try:
+        assert reason in explained(cluster, child)
+        moved = cluster.run(1, "banyanctl", "migrate", "--wait", child, "2", check=False)
+        assert moved.returncode != 0 and f"[{reason}," in moved.stderr, moved.stderr
+        cluster.sh(1, f"kill -USR1 {parent}")
+        cluster.until("the parent lets go", lambda: "released" in cluster.sh(1, f"cat {bench}/held.out"))
+        for node in (2, 3, 1, 2):
+            cluster.sh(1, f"banyanctl migrate --wait {child} {node}")
+        cluster.sh(1, f"kill -USR1 {parent}")
+        cluster.until("it ends", lambda: "ended" in cluster.sh(1, f"cat {bench}/held.out"))
+        assert cluster.sh(1, f"tail -n 1 {bench}/held.out") == "ended 0"
+    finally:
+        cluster.sh(1, f"kill -KILL {child} {parent} 2>/dev/null || true")
