@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Memory of processes that move: all that is mapped and set is as it was, and what cannot be carried is refused with its reason."""
+"""Memory of processes that move: all that is mapped and set is as it was; what cannot be carried is refused with its reason."""
 
 import json
 
@@ -24,7 +24,7 @@ def explained(cluster, pid):
 
 def started(cluster, bench, what):  # noqa: F811
     """Starts the program and returns the pids that it tells, or none if the machine lacks what it should have."""
-    line = cluster.sh(1, f"cd {bench}; rm -f held.out; (./shared_memory {what} </dev/null >held.out 2>&1 &) >/dev/null 2>&1; "
+    line = cluster.sh(1, f"cd {bench}; rm -f held.out; (./held_memory {what} </dev/null >held.out 2>&1 &) >/dev/null 2>&1; "
                          "for i in $(seq 100); do grep -q . held.out && break; sleep 0.1; done; cat held.out")
     word, *pids = line.split()
     assert word in ("ready", "absent"), line
@@ -83,16 +83,17 @@ def test_not_in_this_kernel(cluster, bench, what):  # noqa: F811
 def test_a_uprobe_keeps_it(cluster, bench):  # noqa: F811
     events = "/sys/kernel/tracing/uprobe_events"
     offset = cluster.sh(1, f"cd {bench}; mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; "
-                           "nm shared_memory | awk '$3 == \"uprobed\" { print $1 }'")
+                           "nm held_memory | awk '$3 == \"uprobed\" { print $1 }'")
     try:
-        cluster.sh(1, f"echo 'p:banyan/test {bench}/shared_memory:0x{offset}' >{events}; "
+        cluster.sh(1, f"echo 'p:banyan/test {bench}/held_memory:0x{offset}' >{events}; "
                       "echo 1 >/sys/kernel/tracing/events/banyan/test/enable")
         pid = started(cluster, bench, "alone uprobe")[0]
         assert "uprobes" in explained(cluster, pid)
         moved = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
         assert moved.returncode != 0 and "[uprobes," in moved.stderr
     finally:
-        cluster.sh(1, f"pkill -x shared_memory; echo 0 >/sys/kernel/tracing/events/banyan/test/enable; echo >{events}", check=False)
+        cluster.sh(1, f"pkill -x held_memory; echo 0 >/sys/kernel/tracing/events/banyan/test/enable; echo >{events}",
+                   check=False)
 
 
 @pytest.mark.parametrize("what,reason", [

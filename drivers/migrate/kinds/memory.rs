@@ -6,7 +6,15 @@
 //! file itself. What was written to a shared mapping of a file is written back before, and read from there. Shared memory that nobody else
 //! has goes along: see [`objects`].
 
-use super::Kind;
+use super::{
+    memory_check::{
+        check,
+        check_mappings,
+        check_whole,
+        vdso, //
+    },
+    Kind, //
+};
 use crate::{
     capture::Capture,
     files::{
@@ -33,7 +41,6 @@ use banyan_wire::{
         Settings,
         MAX_GUARDS, //
     },
-    Reason,
     Wire, //
 };
 use kernel::{
@@ -48,8 +55,6 @@ use kernel_ext::{
         Bounds,
         Mapping,
         NewMapping,
-        Obstacle,
-        Special,
         PAGE_SIZE, //
     },
     own::Own,
@@ -84,9 +89,6 @@ pub static KIND: Kind = Kind {
     leave,
     ..Kind::NOTHING
 };
-
-/// Most mappings of a process that are carried.
-const MAX_MAPPINGS: usize = 65536;
 
 /// Most bytes of the description of a mapped file.
 const DESCRIPTION: usize = 8 * 1024;
@@ -140,121 +142,6 @@ const BARRIERS: [(u32, u32, u32); 4] = [
     (barriers::SYNC_CORE, 1 << 5, 1 << 6),
     (barriers::RSEQ, 1 << 7, 1 << 8),
 ];
-
-/// Why a mapping cannot move, if so. What is said of the memory itself, if it is shared, is for [`Objects`] to say.
-fn refusal(subject: &Subject, mapping: &Mapping) -> Option<Reason> {
-    // Before the flags, of which it has peculiar ones.
-    let own_reason = mapping
-        .file
-        .as_ref()
-        .and_then(|file| files::peculiar_mapping(file));
-    if own_reason.is_some() {
-        return own_reason;
-    }
-    if let Some(obstacle) = mapping.obstacle() {
-        return Some(match obstacle {
-            Obstacle::Device => Reason::DeviceMapping,
-            Obstacle::HugeTlb => Reason::HugeTlb,
-            Obstacle::Locked => Reason::LockedMemory,
-            Obstacle::Userfaultfd => Reason::Userfaultfd,
-            Obstacle::ShadowStack => Reason::ShadowStack,
-            Obstacle::ProtectionKey => Reason::ProtectionKeys,
-            Obstacle::Sealed => Reason::SealedMapping,
-            Obstacle::Policy => Reason::MemoryPolicy,
-            Obstacle::Special | Obstacle::Unknown => Reason::SpecialMapping,
-        });
-    }
-    let file = mapping.file.as_ref()?;
-    if shared_memory::is(file) {
-        // Made anew, it is on no mount that forbids execution.
-        return (!mapping.may_execute()).then_some(Reason::SpecialMapping);
-    }
-    files::mapping_refusal(file).or_else(|| {
-        // What one of them wrote would not be seen by the other any more.
-        let others = match (mapping.mapped_shared(), mapping.shared()) {
-            (true, writing) => subject.other_mappers(file).matters(writing),
-            (false, _) => false,
-        };
-        others.then_some(Reason::SharedMapping)
-    })
-}
-
-/// The number that a reason about a mapping carries: its first page.
-fn about(mapping: &Mapping) -> u32 {
-    u32::try_from(mapping.start / PAGE_SIZE).unwrap_or(0)
-}
-
-fn check(subject: &Subject, reasons: &mut Reasons) {
-    let mappings = match subject.mappings() {
-        Ok(mappings) => mappings,
-        Err(e) => {
-            reasons.push(
-                if e == ENOMEM {
-                    Reason::NoMemory
-                } else {
-                    Reason::Exiting
-                },
-                0,
-            );
-            return;
-        }
-    };
-    check_mappings(subject, &mappings, reasons);
-    check_whole(subject, reasons);
-}
-
-fn check_mappings(subject: &Subject, mappings: &[Mapping], reasons: &mut Reasons) {
-    if mappings.len() > MAX_MAPPINGS {
-        reasons.push(Reason::TooManyMappings, 0);
-    }
-    for mapping in mappings {
-        if let Some(reason) = refusal(subject, mapping) {
-            reasons.push(reason, about(mapping));
-        }
-    }
-    match Objects::of(subject, mappings) {
-        Ok(objects) => objects.refusals(|reason, about| reasons.push(reason, about)),
-        Err(e) if e == E2BIG => reasons.push(Reason::TooManyMappings, 0),
-        Err(_) => reasons.push(Reason::NoMemory, 0),
-    }
-    if !vdso(mappings).is_some_and(|(_, _, whole)| whole) {
-        reasons.push(Reason::VdsoMissing, 0);
-    }
-}
-
-fn check_whole(subject: &Subject, reasons: &mut Reasons) {
-    let whole = subject.whole_memory();
-    for (yes, reason) in [
-        (whole.locks_future, Reason::LockedMemory),
-        (whole.ldt, Reason::Ldt),
-        (whole.protection_keys, Reason::ProtectionKeys),
-        (whole.merges, Reason::KernelSamePage),
-        (whole.denies_exec_gain, Reason::DeniesExecGain),
-        (whole.uprobes, Reason::Uprobes),
-        (whole.tagged, Reason::CpuMode),
-    ] {
-        if yes {
-            reasons.push(reason, 0);
-        }
-    }
-}
-
-/// The range of the vDSO with its data pages, and whether it is in one piece.
-fn vdso(mappings: &[Mapping]) -> Option<(usize, usize, bool)> {
-    let mut range: Option<(usize, usize, bool)> = None;
-    let mut code = false;
-    for mapping in mappings {
-        if !matches!(mapping.special, Some(Special::Vdso | Special::VdsoData)) {
-            continue;
-        }
-        code |= mapping.special == Some(Special::Vdso);
-        range = Some(match range {
-            None => (mapping.start, mapping.end, true),
-            Some((start, end, whole)) => (start, mapping.end, whole && end == mapping.start),
-        });
-    }
-    range.map(|(start, end, whole)| (start, end, whole && code))
-}
 
 fn layout(own: &Own, vdso: (usize, usize)) -> Layout {
     let bounds = own.bounds();

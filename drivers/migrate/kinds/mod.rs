@@ -21,6 +21,7 @@ pub mod credentials;
 pub mod files;
 pub mod identity;
 pub mod memory;
+mod memory_check;
 pub mod registers;
 pub mod scheduling;
 pub mod signals;
