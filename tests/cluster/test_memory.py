@@ -2,15 +2,30 @@
 """Memory of processes that move: all that is mapped and set is as it was; what cannot be carried is refused with its reason."""
 
 import json
+from pathlib import Path
 
 import pytest
-from test_move import bench  # noqa: F401
+
+PROGRAMS = [Path(__file__).resolve().parents[1] / "workloads" / f"{name}.c" for name in ("shared_memory", "held_memory")]
+PLACE = "/home/memory"
+
+
+@pytest.fixture(scope="module")
+def place(cluster):
+    """A directory on the shared /home with the programs in it."""
+    cluster.sh(1, f"rm -rf {PLACE}; mkdir -p {PLACE}")
+    assert cluster.copy([str(program) for program in PROGRAMS], f"1:{PLACE}/") == 0
+    cluster.sh(1, f"cd {PLACE} && for f in *.c; do gcc -O1 -o ${{f%.c}} $f || exit 1; done; sync", timeout=110)
+    cluster.until("all nodes are in", limit=60, condition=lambda: all(
+        cluster.sh(n, "banyanctl nodes --json | grep -c '\"up\"' || true") == str(len(cluster.nodes))
+        for n in cluster.nodes))
+    return PLACE
 
 
 @pytest.mark.limit(300)
-def test_everything_that_can_be_mapped(cluster, bench):  # noqa: F811
+def test_everything_that_can_be_mapped(cluster, place):
     """Shared memory of every kind, guards, advice, flags, what /proc tells: away, onward, home, away again."""
-    out = cluster.sh(1, f"cd {bench} && ./shared_memory roam 2 3 1 3 2 1 2", timeout=280, check=False)
+    out = cluster.sh(1, f"cd {place} && ./shared_memory roam 2 3 1 3 2 1 2", timeout=280, check=False)
     last = out.splitlines()[-1] if out else "nothing"
     assert last.endswith(" 0 failed"), out
     assert int(last.split()[0]) > 300, out
@@ -22,9 +37,9 @@ def explained(cluster, pid):
     return [reason["name"] for reason in answer["reasons"]]
 
 
-def started(cluster, bench, what):  # noqa: F811
+def started(cluster, place, what):
     """Starts the program and returns the pids that it tells, or none if the machine lacks what it should have."""
-    line = cluster.sh(1, f"cd {bench}; rm -f held.out; (./held_memory {what} </dev/null >held.out 2>&1 &) >/dev/null 2>&1; "
+    line = cluster.sh(1, f"cd {place}; rm -f held.out; (./held_memory {what} </dev/null >held.out 2>&1 &) >/dev/null 2>&1; "
                          "for i in $(seq 100); do grep -q . held.out && break; sleep 0.1; done; cat held.out")
     word, *pids = line.split()
     assert word in ("ready", "absent"), line
@@ -59,8 +74,8 @@ BY_CPU = ("pkey", "pkey-mapping", "tagged-addresses")
 
 
 @pytest.mark.parametrize("what", sorted(ALONE))
-def test_refused_before_it_is_touched(cluster, bench, what):  # noqa: F811
-    pids = started(cluster, bench, f"alone {what}")
+def test_refused_before_it_is_touched(cluster, place, what):
+    pids = started(cluster, place, f"alone {what}")
     if not pids and what in BY_CPU:
         pytest.skip(f"this CPU has no {what}")
     assert pids, f"{what} is not to be had"
@@ -75,19 +90,19 @@ def test_refused_before_it_is_touched(cluster, bench, what):  # noqa: F811
 
 
 @pytest.mark.parametrize("what", ["mapping-name", "core-scheduling"])
-def test_not_in_this_kernel(cluster, bench, what):  # noqa: F811
+def test_not_in_this_kernel(cluster, place, what):
     """Neither can be set in the kernels that are supported; should one of them come, its state has to be looked at."""
-    assert not started(cluster, bench, f"alone {what}")
+    assert not started(cluster, place, f"alone {what}")
 
 
-def test_a_uprobe_keeps_it(cluster, bench):  # noqa: F811
+def test_a_uprobe_keeps_it(cluster, place):
     events = "/sys/kernel/tracing/uprobe_events"
-    offset = cluster.sh(1, f"cd {bench}; mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; "
+    offset = cluster.sh(1, f"cd {place}; mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; "
                            "nm held_memory | awk '$3 == \"uprobed\" { print $1 }'")
     try:
-        cluster.sh(1, f"echo 'p:banyan/test {bench}/held_memory:0x{offset}' >{events}; "
+        cluster.sh(1, f"echo 'p:banyan/test {place}/held_memory:0x{offset}' >{events}; "
                       "echo 1 >/sys/kernel/tracing/events/banyan/test/enable")
-        pid = started(cluster, bench, "alone uprobe")[0]
+        pid = started(cluster, place, "alone uprobe")[0]
         assert "uprobes" in explained(cluster, pid)
         moved = cluster.run(1, "banyanctl", "migrate", "--wait", pid, "2", check=False)
         assert moved.returncode != 0 and "[uprobes," in moved.stderr
@@ -102,18 +117,18 @@ def test_a_uprobe_keeps_it(cluster, bench):  # noqa: F811
     ("memfd-descriptor", "shared-memory"),
     ("file", "shared-mapping"),
 ])
-def test_moves_once_nobody_else_has_it(cluster, bench, what, reason):  # noqa: F811
-    child, parent = started(cluster, bench, f"both {what}")
+def test_moves_once_nobody_else_has_it(cluster, place, what, reason):
+    child, parent = started(cluster, place, f"both {what}")
     try:
         assert reason in explained(cluster, child)
         moved = cluster.run(1, "banyanctl", "migrate", "--wait", child, "2", check=False)
         assert moved.returncode != 0 and f"[{reason}," in moved.stderr, moved.stderr
         cluster.sh(1, f"kill -USR1 {parent}")
-        cluster.until("the parent lets go", lambda: "released" in cluster.sh(1, f"cat {bench}/held.out"))
+        cluster.until("the parent lets go", lambda: "released" in cluster.sh(1, f"cat {place}/held.out"))
         for node in (2, 3, 1, 2):
             cluster.sh(1, f"banyanctl migrate --wait {child} {node}")
         cluster.sh(1, f"kill -USR1 {parent}")
-        cluster.until("it ends", lambda: "ended" in cluster.sh(1, f"cat {bench}/held.out"))
-        assert cluster.sh(1, f"tail -n 1 {bench}/held.out") == "ended 0"
+        cluster.until("it ends", lambda: "ended" in cluster.sh(1, f"cat {place}/held.out"))
+        assert cluster.sh(1, f"tail -n 1 {place}/held.out") == "ended 0"
     finally:
         cluster.sh(1, f"kill -KILL {child} {parent} 2>/dev/null || true")
