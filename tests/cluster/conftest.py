@@ -12,6 +12,7 @@ BANYAN_TEST_KEEP=1 uses a cluster that is up already and leaves it up.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,18 @@ def cluster():
     finally:
         if not KEEP:
             one.down()
+
+
+@pytest.fixture(scope="session")
+def workloads(tmp_path_factory):
+    """The workloads as they lie on a node: scripts as they are, C programs compiled (here, where no emulation slows it down)."""
+    place = tmp_path_factory.mktemp("workloads")
+    for source in sorted((Path(__file__).resolve().parents[1] / "workloads").iterdir()):
+        if source.suffix == ".py":
+            shutil.copy(source, place)
+        elif source.suffix == ".c":
+            subprocess.run(["gcc-14", "-O2", "-o", str(place / source.stem), str(source), "-lm", "-lrt"], check=True)
+    return sorted(str(file) for file in place.iterdir())
 
 
 @pytest.fixture(autouse=True)

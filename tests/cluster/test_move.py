@@ -2,21 +2,18 @@
 """Real programs move between the nodes while they run, and give what they give unmoved."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
 PLACE = "/home/moves"
 
 
 @pytest.fixture(scope="module")
-def bench(cluster):
-    """The workloads on the shared /home: the scripts as they are, the C programs compiled on node 1."""
+def bench(cluster, workloads):
+    """The workloads on the shared /home."""
     cluster.sh(1, f"rm -rf {PLACE}; mkdir -p {PLACE}")
-    files = [str(f) for f in sorted((TESTS / "workloads").iterdir()) if f.suffix in (".py", ".c")]
-    assert cluster.copy(files, f"1:{PLACE}/") == 0
-    cluster.sh(1, f"cd {PLACE} && for f in *.c; do gcc -O2 -o ${{f%.c}} $f -lm -lrt || exit 1; done; sync", timeout=110)
+    assert cluster.copy(workloads, f"1:{PLACE}/") == 0
+    cluster.sh(1, "sync")
     cluster.until("all nodes are in", limit=60, condition=lambda: all(
         cluster.sh(n, "banyanctl nodes --json | grep -c '\"up\"' || true") == str(len(cluster.nodes))
         for n in cluster.nodes))
