@@ -310,7 +310,8 @@ def member_bulk(options):
         need(peer.verdict() == 0, 'a bulk connection of a member is refused')
         peer.send(options.random.randbytes(3000))
         member.frame(HEARTBEAT, bytes(48))
-        peer.socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it may have been closed by the node already
+            peer.socket.shutdown(socket.SHUT_WR)
         peer.closed()
         peer.close()
         member.frame(HEARTBEAT, bytes(48))
