@@ -335,6 +335,15 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     let mut rebuild = Rebuild::new(arrival.journey, arrival.homeward, state.module, socket);
     let mut guest = None;
     let received = faults::pass(Point::Rebuild).map_err(|_| ECANCELED);
+    let received = received.and_then(|()| {
+        if arrival.homeward {
+            return Ok(());
+        }
+        state.calls.hook().map_err(|reason| {
+            arrival.abort(reason, true);
+            EREMOTEIO
+        })
+    });
     let received = received.and_then(|()| rebuild.receive(own)).and_then(|()| {
         if !arrival.homeward {
             let new = Guest::new(own, &rebuild.journey, state)?;
@@ -362,10 +371,13 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
         }
         return false;
     }
-    if let Some(guest) = guest {
+    if let Some(guest) = &guest {
         guest.tell_place();
     }
     let _ = faults::pass(Point::Run);
     rebuild.committed(own);
+    if let Some(guest) = guest {
+        guest.heed_calls();
+    }
     true
 }

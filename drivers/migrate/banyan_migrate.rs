@@ -3,13 +3,15 @@
 //! `banyan_migrate.ko`: moves running processes between nodes.
 //!
 //! [`handover`] and [`leaving`] are a move at the source, [`arrival`] is one at the target; [`kinds`] know the parts of a process, [`capture`] and
-//! [`rebuild`] are the two ends of its image; [`deputy`] stays at home, [`guest`] runs elsewhere, [`files`] are used by both. [`service`] is
+//! [`rebuild`] are the two ends of its image; [`deputy`] stays at home, [`guest`] runs elsewhere, with [`calls`] that go home; [`files`] are
+//! used by both. [`service`] is
 //! what other nodes ask, [`control`] what local programs ask, [`state`] what is known, [`faults`] what goes
 //! wrong on purpose.
 
 #![deny(unsafe_code)]
 
 pub mod arrival;
+pub mod calls;
 pub mod capture;
 pub mod control;
 pub mod debug;
@@ -83,6 +85,7 @@ impl Drop for MigrateModule {
         drop(self.registration.take());
         self.state.errands.stop();
         drop(self.keeper.take());
+        self.state.calls.unhook();
         drop(self.files.take());
         state::State::stop();
         boundary::synchronize();

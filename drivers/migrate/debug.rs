@@ -5,11 +5,13 @@
 //! | file | what |
 //! |---|---|
 //! | `faults` | faults on purpose: see [`faults`](crate::faults) |
+//! | `calls` | system calls of guests: whether they are hooked, how many are not, how many went home or failed |
 //! | `kinds` | the kinds of process state: what of each is carried, what is refused |
 
 use crate::{
     faults,
-    kinds::KINDS, //
+    kinds::KINDS,
+    state, //
 };
 use kernel::{
     debugfs::{
@@ -25,6 +27,8 @@ use kernel::{
 pub struct DebugFiles {
     #[pin]
     faults: File<()>,
+    #[pin]
+    calls: File<()>,
     #[pin]
     kinds: File<()>,
     // After the files: it goes last.
@@ -43,11 +47,19 @@ impl DebugFiles {
         KBox::pin_init(
             pin_init!(Self {
                 faults <- parent.read_write_callback_file(c"faults", (), &faults::show, &faults::store),
+                calls <- parent.read_callback_file(c"calls", (), &show_calls),
                 kinds <- parent.read_callback_file(c"kinds", (), &show_kinds),
                 directory,
             }),
             GFP_KERNEL,
         )
+    }
+}
+
+fn show_calls(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match state::get() {
+        Ok(state) => state.calls.show(f),
+        Err(_) => Ok(()),
     }
 }
 

@@ -47,6 +47,7 @@ use kernel_ext::{
         Notify,
         Outcome, //
     },
+    call_hooks::CallMark,
     clock,
     exit_watch::ExitWatch,
     kthread::should_stop,
@@ -93,6 +94,10 @@ pub struct Guest {
     held: Atomic<bool>,
     /// How often its end could not be told.
     tries: Atomic<u32>,
+    /// How often a move home that one of its system calls began has not succeeded (yet).
+    homeward: Atomic<u32>,
+    /// Lets its system calls be decided about.
+    mark: CallMark,
 }
 
 impl Guest {
@@ -104,6 +109,7 @@ impl Guest {
     pub fn new(own: &Own, journey: &Journey, state: &State) -> Result<Arc<Self>> {
         let subject = Subject::current();
         let watch = ExitWatch::new(&subject, state.reaper.clone())?;
+        let mark = CallMark::new(own)?;
         Arc::pin_init(
             pin_init!(Self {
                 pid: own.pid(),
@@ -117,9 +123,26 @@ impl Guest {
                 stopped_by: Atomic::new(0),
                 held: Atomic::new(false),
                 tries: Atomic::new(0),
+                homeward: Atomic::new(0),
+                mark,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// From here on its system calls may go home. To be called when it is about to run.
+    pub fn heed_calls(&self) {
+        self.mark.activate();
+    }
+
+    /// Counts a move home for a system call, and says how many there were before that have not succeeded.
+    pub fn failed_to_go_home(&self) -> u32 {
+        self.homeward.fetch_add(1, Relaxed)
+    }
+
+    /// Lets it try once more after `most` moves home have failed.
+    pub fn forgive_moves_home(&self, most: u32) {
+        self.homeward.store(most.saturating_sub(1), Relaxed);
     }
 
     /// A signal from the deputy.
@@ -259,6 +282,19 @@ impl BoundaryWork for Hold {
     fn abandoned(&mut self) {}
 }
 
+/// Takes the hooks off that no guest needs, on a thread of its own since it takes a while.
+fn rest(state: &Arc<State>) {
+    let idle = state.clone();
+    let spawned = state.errands.spawn(fmt!("banyan/unhook"), move || {
+        if idle.guests.is_empty() {
+            idle.calls.unhook();
+        }
+    });
+    if let Err(e) = spawned {
+        pr_debug!("hooks stay on: {:?}\n", e);
+    }
+}
+
 /// How long a deputy is left to the kernel, milliseconds.
 const MOMENT_MS: u32 = 20;
 
@@ -291,6 +327,9 @@ pub fn keeper(state: Arc<State>) {
         }
         for arrival in state.arrivals.snapshot().iter() {
             arrival.expire(&state);
+        }
+        if report && state.calls.have_rested(!state.guests.is_empty()) {
+            rest(&state);
         }
         // Those that left for the kernel before this round have had their moment.
         let outside = outside(&state);

@@ -26,6 +26,7 @@ use crate::{
         self,
         Point, //
     },
+    guest::Guest,
     kinds::KINDS,
     leaving::Leaving,
     link,
@@ -86,6 +87,8 @@ const STORY_MS: Msecs = 500;
 const PID_TRIES: u32 = 10;
 /// Pause between two questions, milliseconds.
 const ASK_AGAIN_MS: Msecs = 200;
+/// How often a move is begun anew that failed for something passing.
+const NEW_STARTS: u32 = 2;
 
 /// What the target has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,15 +153,50 @@ pub fn depart(state: &Arc<State>, subject: &Subject, target: NodeId) -> MigrateR
     let Some(here) = banyan::this_node() else {
         return refused(Reason::NotJoined, None);
     };
+    let mut starts = 0;
+    loop {
+        let mut reasons = Reasons::new();
+        check(subject, Some(target), &mut reasons);
+        if let Some(reason) = reasons.first() {
+            return refused(reason, Some(here));
+        }
+        let reply = match begin(state, subject, here, target) {
+            Ok(departure) => departure.outcome(state),
+            Err(reason) => refused(reason, Some(here)),
+        };
+        if starts >= NEW_STARTS || !passes(reply.reason) {
+            return reply;
+        }
+        starts += 1;
+        if wait::sleep(Interrupt::Killable, ASK_AGAIN_MS).is_err() {
+            return reply;
+        }
+    }
+}
+
+/// Begins the move home of a guest, in its own context: it goes when it comes to the border.
+///
+/// # Errors
+///
+/// Why it cannot: `Busy` if it is being moved already.
+pub fn bring_home(state: &Arc<State>, guest: &Guest) -> Result<(), Reason> {
+    let here = banyan::this_node().ok_or(Reason::NotJoined)?;
     let mut reasons = Reasons::new();
-    check(subject, Some(target), &mut reasons);
-    if let Some(reason) = reasons.first() {
-        return refused(reason, Some(here));
+    check(&guest.subject, Some(guest.home), &mut reasons);
+    match reasons.first() {
+        Some(reason) => Err(reason),
+        None => begin(state, &guest.subject, here, guest.home).map(drop),
     }
-    match begin(state, subject, here, target) {
-        Ok(departure) => departure.outcome(state),
-        Err(reason) => refused(reason, Some(here)),
-    }
+}
+
+/// Whether a move that failed for this reason may well succeed if it is begun anew. A process that has `changed` since it was checked is
+/// checked again; and the first opening of a file that the source has just written makes it hand back to the server what it has cached
+/// (an NFS delegation), so that both then see the same times of the file.
+fn passes(code: u16) -> bool {
+    matches!(
+        Reason::from_code(code),
+        Some(Reason::Changed | Reason::FileIdentity)
+    )
 }
 
 /// Offers the process and posts the work; what follows happens in the process's own context.

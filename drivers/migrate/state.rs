@@ -4,6 +4,7 @@
 
 use crate::{
     arrival::Arrival,
+    calls::CallsHome,
     deputy::Deputy,
     guest::Guest,
     handover::Departure,
@@ -62,6 +63,9 @@ pub struct State {
     /// Threads for what may not be done on the transport's own.
     #[pin]
     pub errands: ThreadGroup,
+    /// Hooks on the system calls of guests.
+    #[pin]
+    pub calls: CallsHome,
     /// The module goes.
     pub stopping: Atomic<bool>,
     /// No guests are taken.
@@ -89,6 +93,7 @@ impl State {
                 servers: Atomic::new(0),
                 reaper,
                 errands <- ThreadGroup::new(MAX_ERRANDS),
+                calls <- CallsHome::new(),
                 stopping: Atomic::new(false),
                 keep_out: Atomic::new(false),
                 // Not the same after the module was loaded again: an old move is never taken for a new one.

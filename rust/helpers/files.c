@@ -178,6 +178,30 @@ void banyan_path_facts(const struct path *path, struct banyan_file_facts *facts)
 	dentry_facts(path->dentry, facts);
 }
 
+int banyan_look_up(int directory, const char *name, bool follow, struct banyan_file_facts *facts)
+{
+	unsigned int flags = follow ? LOOKUP_FOLLOW : 0;
+	struct path path;
+	int ret;
+
+	if (*name == '/' || directory == AT_FDCWD) {
+		ret = kern_path(name, flags, &path);
+	} else {
+		struct file *base = fget_raw(directory);
+
+		if (!base)
+			return -EBADF;
+		ret = vfs_path_lookup(base->f_path.dentry, base->f_path.mnt, name, flags, &path);
+		fput(base);
+	}
+	if (ret)
+		return ret;
+	banyan_path_facts(&path, facts);
+	facts->rdev = new_encode_dev(d_inode(path.dentry)->i_rdev);
+	path_put(&path);
+	return 0;
+}
+
 int banyan_set_pwd(const struct path *path)
 {
 	if (!banyan_ksym_available(BANYAN_KSYM_set_fs_pwd))

@@ -47,6 +47,11 @@ struct banyan_file_facts {
 };
 
 void banyan_file_facts(struct file *file, struct banyan_file_facts *facts);
+/*
+ * What the current task finds under a path: only what banyan_path_facts() sets, and rdev. A relative path starts at an open directory, or
+ * at the working directory if that is AT_FDCWD. `follow`: through the last part, too, if that is a link.
+ */
+int banyan_look_up(int directory, const char *name, bool follow, struct banyan_file_facts *facts);
 /* Has the file system ask its server what the file is now, so that the facts are no older than this call. */
 int banyan_file_refresh(struct file *file);
 

@@ -6,6 +6,7 @@
 #ifndef BANYAN_HELPERS_H
 #define BANYAN_HELPERS_H
 
+#include "calls.h"
 #include "deputy.h"
 #include "files.h"
 #include "groups.h"

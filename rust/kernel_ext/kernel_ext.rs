@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod boundary;
+pub mod call_hooks;
 pub mod caller;
 pub mod clock;
 pub mod credentials;

@@ -22,6 +22,8 @@
     )
 )]
 
+pub mod call_table;
+pub mod calls;
 pub mod codec;
 
 pub mod cpu;

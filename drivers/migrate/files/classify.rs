@@ -83,6 +83,11 @@ fn device(encoded: u32) -> (u32, u32) {
     )
 }
 
+/// Whether a device number is that of a device which every node has alike.
+pub fn is_stateless_device(encoded: u32) -> bool {
+    matches!(device(encoded), (MEM_MAJOR, minor) if STATELESS.contains(&minor))
+}
+
 impl Files {
     /// What becomes of a file when the process with this descriptor table moves from here. `at_home`: whether the process is homed here,
     /// so that its deputy can own the file.
@@ -138,7 +143,7 @@ impl Files {
             S_IFIFO if at_home => Forward,
             S_IFIFO => Refused(Reason::Pipe),
             S_IFCHR => match device(facts.rdev) {
-                (MEM_MAJOR, minor) if STATELESS.contains(&minor) => Device,
+                _ if is_stateless_device(facts.rdev) => Device,
                 (MEM_MAJOR | MISC_MAJOR, _) => Refused(Reason::DeviceFile),
                 _ if at_home && facts.can_read_iter && facts.can_write_iter => Forward,
                 _ => Refused(Reason::DeviceFile),

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! System calls of guests that go home: a guest that makes one moves home with it, and makes it there.
+//!
+//! Which calls these are says the table in [`banyan_wire::calls`]. One set of hooks for the node, owned by [`State`](crate::state::State);
+//! on from the first guest until none has been here for [`IDLE_MS`].
+//!
+//! Lock order: `CallsHome::hooks` is outermost and held while hooks are put on or taken off; the calls themselves do not take it.
+
+use crate::{
+    files,
+    guest::Guest,
+    handover,
+    state::{
+        self,
+        State, //
+    },
+};
+use banyan_wire::{
+    call_table::CALLS,
+    calls::{
+        self as table,
+        PathArgument,
+        Rule, //
+    },
+    Reason, //
+};
+use kernel::{
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use kernel_ext::{
+    call_hooks::{
+        Asked,
+        CallHooks,
+        Decide,
+        Verdict, //
+    },
+    clock,
+    file::Facts,
+    file_numbers::{
+        S_IFBLK,
+        S_IFCHR,
+        S_IFIFO,
+        S_IFMT,
+        S_IFSOCK, //
+    },
+    own::Own,
+    paths,
+    subject::Subject,
+    wait::{
+        self,
+        Interrupt, //
+    }, //
+};
+
+/// How long the hooks stay when the last guest has gone, milliseconds.
+pub const IDLE_MS: u64 = 10_000;
+/// How often a call is tried to be taken home, and the pause between two tries, milliseconds.
+const TRIES: u32 = 5;
+const PAUSE_MS: u32 = 200;
+/// The same while another move of the process is under way: longer than its offer and connection may take.
+const BUSY_TRIES: u32 = 1_000;
+const BUSY_PAUSE_MS: u32 = 20;
+/// Moves home that may fail, after they had begun, before the call itself fails.
+const FAILED_MOVES: u32 = 5;
+/// Longest path, with its end.
+const PATH_MAX: usize = 4096;
+
+/// The hooks of this node.
+#[pin_data]
+pub struct CallsHome {
+    #[pin]
+    hooks: Mutex<Option<CallHooks<GuestCalls>>>,
+    /// Since when they are not needed, milliseconds of `CLOCK_MONOTONIC`; 0 if they are.
+    idle_since: Atomic<u64>,
+    /// Calls of the table that could not be hooked.
+    missing: Atomic<u32>,
+    /// Calls that have taken their process home.
+    went_home: Atomic<u64>,
+    /// Calls that failed because their process could not go home.
+    failed: Atomic<u64>,
+}
+
+impl CallsHome {
+    /// With no hooks on.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            hooks <- new_mutex!(None, "banyan call hooks"),
+            idle_since: Atomic::new(0),
+            missing: Atomic::new(0),
+            went_home: Atomic::new(0),
+            failed: Atomic::new(0),
+        })
+    }
+
+    /// Puts the hooks on, if they are not.
+    ///
+    /// # Errors
+    ///
+    /// `CallHooks` if another tool holds one of the calls, `NoMemory`.
+    pub fn hook(&self) -> Result<(), Reason> {
+        self.idle_since.store(0, Relaxed);
+        let mut hooks = self.hooks.lock();
+        if hooks.is_some() {
+            return Ok(());
+        }
+        let begun = clock::monotonic_ns();
+        let names = CALLS
+            .iter()
+            .filter(|call| call.rule != Rule::Local)
+            .map(|call| call.name);
+        let (new, missing) = CallHooks::new(names).map_err(|error| {
+            pr_warn!("system calls cannot be hooked: {:?}\n", error);
+            if error == ENOMEM {
+                Reason::NoMemory
+            } else {
+                Reason::CallHooks
+            }
+        })?;
+        self.missing.store(missing, Relaxed);
+        *hooks = Some(new);
+        pr_debug!(
+            "system calls hooked in {} us\n",
+            clock::monotonic_ns().saturating_sub(begun) / 1000
+        );
+        Ok(())
+    }
+
+    /// Takes them off. May take a while.
+    pub fn unhook(&self) {
+        let former = self.hooks.lock().take();
+        drop(former);
+    }
+
+    /// Whether they have not been needed for so long that they should go. To be asked now and then.
+    pub fn have_rested(&self, guests: bool) -> bool {
+        if guests {
+            self.idle_since.store(0, Relaxed);
+            return false;
+        }
+        let now = clock::monotonic_ms();
+        match self.idle_since.load(Relaxed) {
+            0 => {
+                self.idle_since.store(now, Relaxed);
+                false
+            }
+            since => now.saturating_sub(since) > IDLE_MS,
+        }
+    }
+
+    /// Figures for developers.
+    pub fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!(
+            "hooked {}\nmissing {}\nwent_home {}\nfailed {}\n",
+            u32::from(self.hooks.lock().is_some()),
+            self.missing.load(Relaxed),
+            self.went_home.load(Relaxed),
+            self.failed.load(Relaxed)
+        ))
+    }
+}
+
+/// Decides about the calls of guests.
+pub struct GuestCalls;
+
+impl Decide for GuestCalls {
+    fn decide(own: Option<&Own>, asked: &Asked) -> Verdict {
+        let Ok(state) = state::get() else {
+            return Verdict::Through;
+        };
+        let pid = Subject::current().pid();
+        let Some(guest) = state.guests.get(pid) else {
+            return Verdict::Through;
+        };
+        if !goes_home(asked, pid) {
+            return Verdict::Through;
+        }
+        match own {
+            Some(own) => go_home(&state, &guest, own, asked),
+            // It has become something that cannot move; the calls by which it could are those that go home.
+            None => Verdict::Fail(EREMOTEIO),
+        }
+    }
+}
+
+fn goes_home(asked: &Asked, pid: i32) -> bool {
+    let own = |place: u8| asked.argument(place) as i32 == pid;
+    let own_or_zero = |place: u8| own(place) || asked.argument(place) as i32 == 0;
+    match table::rule(asked.number) {
+        Rule::Local => false,
+        Rule::Home => true,
+        Rule::Own(place) => !own_or_zero(place),
+        Rule::OwnOnly(place) => !own(place),
+        Rule::OwnOfKind { kind, process, id } => {
+            asked.argument(kind) as u32 != process || !own_or_zero(id)
+        }
+        Rule::Prctl => !table::prctl_is_local(asked.argument(0) as u32),
+        Rule::Path(path) => leads_home(asked, path, pid),
+        Rule::Paths(first, second) => {
+            leads_home(asked, first, pid) || leads_home(asked, second, pid)
+        }
+    }
+}
+
+/// Whether a path leads to what only the home has. One that cannot be read, or cannot be walked for a reason that is the same on every
+/// node, does not.
+fn leads_home(asked: &Asked, argument: PathArgument, pid: i32) -> bool {
+    let address = asked.argument(argument.path) as usize;
+    if address == 0 {
+        return false;
+    }
+    let Ok(mut buffer) = KVec::from_elem(0u8, PATH_MAX, GFP_KERNEL) else {
+        return true;
+    };
+    let Ok(text) = UserSlice::new(UserPtr::from_addr(address), PATH_MAX)
+        .reader()
+        .strcpy_into_buf(&mut buffer)
+    else {
+        return false;
+    };
+    let length = text.to_bytes().len();
+    // An empty one stands for the descriptor itself.
+    if length == 0 || length >= PATH_MAX - 1 || table::is_of_the_machine(text.to_bytes(), pid) {
+        return false;
+    }
+    /// `AT_FDCWD`.
+    const WORKING_DIRECTORY: i32 = -100;
+    let directory = argument
+        .directory
+        .map(|place| asked.argument(place) as i32)
+        .filter(|&fd| fd != WORKING_DIRECTORY);
+    let Some(path) = buffer.get_mut(..=length) else {
+        return true;
+    };
+    walk(directory, path)
+}
+
+/// Looks at each directory on the way: as long as all are on shared mounts, every node goes the same way. `path` ends with a zero.
+fn walk(directory: Option<i32>, path: &mut [u8]) -> bool {
+    let start = if path.first() == Some(&b'/') {
+        c"/"
+    } else {
+        c"."
+    };
+    let mut before = paths::look_up(directory, start, true);
+    let last = path.len().saturating_sub(1);
+    for end in 1..=last {
+        let part_ends = end == last || path.get(end) == Some(&b'/');
+        if !part_ends || path.get(end.saturating_sub(1)) == Some(&b'/') {
+            continue;
+        }
+        let former = path.get_mut(end).map(|byte| core::mem::replace(byte, 0));
+        let (found, link) = match path.get(..=end).map(CStr::from_bytes_with_nul) {
+            Some(Ok(name)) => {
+                let found = paths::look_up(directory, name, true);
+                // What a link leads to may be there at home.
+                let link = matches!(found, Err(e) if e == ENOENT)
+                    && paths::look_up(directory, name, false).is_ok();
+                (found, link)
+            }
+            _ => return true,
+        };
+        if let (Some(byte), Some(former)) = (path.get_mut(end), former) {
+            *byte = former;
+        }
+        match &found {
+            Ok(facts) if end == last => return !is_everywhere(facts),
+            Ok(facts) if !is_shared(facts) => return true,
+            Ok(_) => before = found,
+            Err(_) if link => return true,
+            Err(error) if *error == ENOENT => return !before.is_ok_and(|facts| is_shared(&facts)),
+            Err(_) => return false,
+        }
+    }
+    // Nothing but slashes.
+    !before.is_ok_and(|facts| is_shared(&facts))
+}
+
+fn is_shared(facts: &Facts) -> bool {
+    files::files().is_ok_and(|files| files.mounts.of(facts).is_some())
+}
+
+/// Whether what a path leads to is the same on every node.
+fn is_everywhere(facts: &Facts) -> bool {
+    match facts.mode & S_IFMT {
+        S_IFCHR => files::classify::is_stateless_device(facts.rdev),
+        S_IFIFO | S_IFSOCK | S_IFBLK => false,
+        _ => is_shared(facts),
+    }
+}
+
+/// Moves the guest home with its call.
+fn go_home(state: &Arc<State>, guest: &Arc<Guest>, own: &Own, asked: &Asked) -> Verdict {
+    let (mut tries, mut busy) = (0, 0);
+    let reason = loop {
+        // A move that is under way, or a signal: the call begins anew after it, wherever that is.
+        if own.signal_pending() {
+            return Verdict::Restart;
+        }
+        if guest.failed_to_go_home() > FAILED_MOVES {
+            guest.forgive_moves_home(FAILED_MOVES);
+            break Reason::TargetFailed;
+        }
+        let reason = match handover::bring_home(state, guest) {
+            Ok(()) => {
+                state.calls.went_home.fetch_add(1, Relaxed);
+                pr_debug!("{} goes home for call {}\n", guest.pid, asked.number);
+                return Verdict::Restart;
+            }
+            Err(reason) => reason,
+        };
+        let pause = if reason == Reason::Busy {
+            busy += 1;
+            BUSY_PAUSE_MS
+        } else {
+            tries += 1;
+            PAUSE_MS
+        };
+        if tries >= TRIES || busy >= BUSY_TRIES {
+            break reason;
+        }
+        let _ = wait::sleep(Interrupt::Any, pause);
+    };
+    state.calls.failed.fetch_add(1, Relaxed);
+    pr_info!(
+        "{} cannot go home for call {}: {}\n",
+        guest.pid,
+        asked.number,
+        reason.text()
+    );
+    Verdict::Fail(if is_fork(asked.number) {
+        EAGAIN
+    } else {
+        EREMOTEIO
+    })
+}
+
+/// A call for which programs expect that it may fail for the moment.
+fn is_fork(number: u16) -> bool {
+    matches!(number, 56 | 57 | 58 | 435)
+}
