@@ -113,6 +113,12 @@ int banyan_object_seal(struct file *file, u32 seals)
 	return ret;
 }
 
+void banyan_object_empty(struct file *file)
+{
+	if (banyan_is_shared_memory(file) && !file_inode(file)->i_nlink)
+		shmem_truncate_range(file_inode(file), 0, -1);
+}
+
 struct file *banyan_open_again(struct file *file, unsigned int flags)
 {
 	return dentry_open(&file->f_path, flags, current_cred());

@@ -51,6 +51,9 @@ struct file *banyan_object_make(const struct banyan_object_facts *facts, const c
 /* Sets which seals are in force. That writing is sealed fails with -EBUSY if it is mapped shared and may be written to. */
 int banyan_object_seal(struct file *file, u32 seals);
 
+/* Frees what is in shared memory without a name. To be called only by who alone has it, and needs it no more. */
+void banyan_object_empty(struct file *file);
+
 /* Another open file for what this one stands for, as the current task. Returns an ERR_PTR if it fails. */
 struct file *banyan_open_again(struct file *file, unsigned int flags);
 

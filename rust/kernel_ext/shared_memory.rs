@@ -80,6 +80,13 @@ pub fn seal(file: &File, seals: u32) -> Result {
     to_result(unsafe { banyan_bindings::banyan_object_seal(file.as_ptr(), seals) })
 }
 
+/// Frees what is in shared memory without a name, which reads as zeros from then on. For who alone has it, and needs it no more: where the
+/// last references go is not where the memory must be free.
+pub fn empty(file: &File) {
+    // SAFETY: The file is valid.
+    unsafe { banyan_bindings::banyan_object_empty(file.as_ptr()) };
+}
+
 /// Another open file for what this one stands for, as the current task.
 ///
 /// # Errors

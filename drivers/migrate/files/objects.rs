@@ -297,6 +297,13 @@ impl Objects {
         Ok(())
     }
 
+    /// They are elsewhere now: frees what is in them. A deputy lets go of its files for good only when it leaves the kernel.
+    pub fn discard(&self) {
+        for object in &self.0 {
+            shared_memory::empty(&object.file);
+        }
+    }
+
     /// Sends what is in them.
     ///
     /// # Errors
@@ -414,7 +421,7 @@ struct Made {
     seals: u32,
 }
 
-/// Objects that an image has brought so far.
+/// Objects that an image has brought so far. Those that are not [kept](Self::keep) are emptied in the end.
 #[derive(Default)]
 pub struct Rebuilt {
     made: KVec<Made>,
@@ -551,8 +558,20 @@ impl Rebuilt {
         for made in &self.made {
             shared_memory::seal(&made.file, made.seals)?;
         }
-        self.made = KVec::new();
         Ok(())
+    }
+
+    /// The process has them.
+    pub fn keep(&mut self) {
+        self.made = KVec::new();
+    }
+}
+
+impl Drop for Rebuilt {
+    fn drop(&mut self) {
+        for made in &self.made {
+            shared_memory::empty(&made.file);
+        }
     }
 }
 

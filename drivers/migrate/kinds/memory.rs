@@ -86,6 +86,7 @@ pub static KIND: Kind = Kind {
     capture,
     restore,
     finish,
+    committed,
     leave,
     ..Kind::NOTHING
 };
@@ -509,9 +510,13 @@ fn finish(own: &Own, rebuild: &mut Rebuild) -> Result {
     Ok(())
 }
 
+fn committed(_own: &Own, rebuild: &mut Rebuild) {
+    rebuild.memory.objects.keep();
+}
+
 /// Frees the memory of the old process, but for the pages with its arguments and environment, which `ps` shows at home.
 fn leave(own: &Own, capture: &mut Capture) {
-    capture.memory = Captured::default();
+    let captured = core::mem::take(&mut capture.memory);
     let bounds = own.bounds();
     let (mut from, mut to) = (0, 0);
     if capture.journey.home == capture.journey.source {
@@ -524,5 +529,8 @@ fn leave(own: &Own, capture: &mut Capture) {
             // It is freed when the task ends.
             pr_warn!("memory of {} not freed: {:?}\n", own.pid(), e);
         }
+    }
+    if let Some(objects) = captured.objects {
+        objects.discard();
     }
 }
