@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Memory of processes that move: all that is mapped and set is as it was; what cannot be carried is refused with its reason."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 PROGRAMS = [Path(__file__).resolve().parents[1] / "workloads" / f"{name}.c" for name in ("shared_memory", "held_memory")]
 PLACE = "/home/memory"
+FAULTS = "/sys/kernel/debug/banyan_migrate/faults"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,82 @@ def test_everything_that_can_be_mapped(cluster, place):
     last = out.splitlines()[-1] if out else "nothing"
     assert last.endswith(" 0 failed"), out
     assert int(last.split()[0]) > 300, out
+
+
+def shared_kib(cluster, node):
+    """The shared memory of a node, all of it."""
+    return int(cluster.sh(node, "awk '/^Shmem:/ { print $2 }' /proc/meminfo"))
+
+
+@pytest.mark.limit(200)
+def test_nothing_of_it_is_left_behind(cluster, place):
+    """A program with 48 MiB of shared memory goes round; where it was, and at its end, the memory is free again."""
+    cluster.sh(1, """cd %s; cat >shared.py <<'X'
+import hashlib, mmap, os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+pages = mmap.mmap(-1, 32 << 20)
+fd = os.memfd_create("data")
+os.ftruncate(fd, 16 << 20)
+data = mmap.mmap(fd, 16 << 20)
+for at in range(0, 32 << 20, 4096):
+    pages[at:at + 8] = at.to_bytes(8, "little")
+for at in range(0, 16 << 20, 4096):
+    data[at:at + 8] = (at * 7).to_bytes(8, "little")
+print("ready", flush=True)
+signal.sigwait([signal.SIGUSR1])
+print(hashlib.sha256(pages).hexdigest(), hashlib.sha256(data).hexdigest(), flush=True)
+X
+rm -f shared.out""" % place)
+    start = {node: shared_kib(cluster, node) for node in cluster.nodes}
+    pid = cluster.sh(1, f"cd {place}; python3 shared.py </dev/null >shared.out 2>&1 & echo $!")
+    cluster.until("it is ready", limit=60, condition=lambda: cluster.sh(1, f"cat {place}/shared.out") == "ready")
+    here = 1
+    for node in (2, 3, 1, 3, 2):
+        cluster.sh(1, f"banyanctl migrate --wait {pid} {node}")
+        grown = {n: shared_kib(cluster, n) - start[n] for n in cluster.nodes}
+        assert 48 * 1024 - 8 <= grown[node] < 50 * 1024 and grown[here] < 2 * 1024, grown
+        here = node
+    cluster.sh(1, f"echo target-restored fail >{FAULTS}; ! banyanctl migrate --wait {pid} 1")
+    assert shared_kib(cluster, 1) - start[1] < 2 * 1024
+    cluster.sh(1, f"kill -USR1 {pid}")
+    cluster.until("it ends", limit=60, condition=lambda: len(cluster.sh(1, f"cat {place}/shared.out").split()) == 3)
+    sums = cluster.sh(1, f"cat {place}/shared.out").split()[1:]
+    pages, data = bytearray(32 << 20), bytearray(16 << 20)
+    for at in range(0, len(pages), 4096):
+        pages[at:at + 8] = at.to_bytes(8, "little")
+    for at in range(0, len(data), 4096):
+        data[at:at + 8] = (at * 7).to_bytes(8, "little")
+    assert sums == [hashlib.sha256(pages).hexdigest(), hashlib.sha256(data).hexdigest()]
+    for node in cluster.nodes:
+        cluster.until(f"node {node} has its memory again", lambda n=node: shared_kib(cluster, n) - start[n] < 1024)
+
+
+@pytest.mark.limit(300)
+def test_a_move_that_fails_leaves_it_as_it_was(cluster, place):
+    """Before each move another one fails: on the way out when all is captured, on the way home when all is restored."""
+    first = (f"echo source-sent fail >{FAULTS}; banyanctl migrate --wait $P 2; "
+             f"echo target-restored fail >{FAULTS}; banyanctl migrate --wait $P 1; "
+             f"echo source-sent off >{FAULTS}; echo target-restored off >{FAULTS}")
+    before = cluster.sh(1, "dmesg | grep -c 'fault was injected' || true")
+    out = cluster.sh(1, f"cd {place} && FIRST='{first}' ./shared_memory roam 2 1 3 1 2 2>/dev/null", timeout=280, check=False)
+    last = out.splitlines()[-1] if out else "nothing"
+    assert last.endswith(" 0 failed"), out
+    assert int(cluster.sh(1, "dmesg | grep -c 'fault was injected' || true")) >= int(before) + 2
+
+
+def test_shared_memory_is_looked_at_again_when_it_stands_still(cluster, place):
+    """Another process opens its memfd between the check and the capture."""
+    pid = started(cluster, place, "alone memfd")[0]
+    try:
+        said = cluster.sh(1, f"FD=$(ls -l /proc/{pid}/fd | sed -n 's|.* \\([0-9]*\\) -> /memfd:alone.*|\\1|p'); "
+                             f"echo 'source-connect delay=3000' >{FAULTS}; "
+                             f"banyanctl migrate --wait {pid} 2 2>&1 & M=$!; sleep 1.2; "
+                             f"exec 9</proc/{pid}/fd/$FD; wait $M; echo status $?", timeout=40, check=False)
+        assert "[changed," in said and said.endswith("status 5"), said
+        assert cluster.sh(1, f"cut -d' ' -f3 /proc/{pid}/stat") == "S"
+        cluster.sh(1, f"banyanctl migrate --wait {pid} 2 && banyanctl migrate --wait {pid} 1")
+    finally:
+        cluster.sh(1, f"kill {pid}")
 
 
 def explained(cluster, pid):

@@ -2,7 +2,7 @@
 /*
  * Memory that keeps a process from moving.
  *
- *   held_memory alone WHAT  has something that keeps it: prints "ready PID" and waits, or "absent" if this machine lacks it
+ *   held_memory alone WHAT  has something that keeps it, or might (memfd, uprobe): prints "ready PID" and waits, or "absent" if this machine lacks it
  *   held_memory both WHAT   a child and its parent have the same memory: prints "ready CHILD PARENT"; on SIGUSR1 the parent lets go of it
  *                           and prints "released", on the next the child looks at it and ends: "ended STATUS"
  */
@@ -165,6 +165,8 @@ static int have(const char *what)
 		return !prctl(0x53564d41, 0, anonymously(PAGE, PROT_READ), PAGE, "name");
 	if (!strcmp(what, "core-scheduling"))
 		return !prctl(62, 1, 0, 0, 0);
+	if (!strcmp(what, "memfd"))
+		return memfd_create("alone", 0) >= 0;
 	if (!strcmp(what, "uprobe"))
 		return uprobed();
 	fprintf(stderr, "unknown: %s\n", what);

@@ -5,6 +5,9 @@
  *   shared_memory roam NODE...  moves round the nodes and looks each time whether all is as it was; prints what is not, then
  *                               "N passed, M failed"
  *
+ * If FIRST is in the environment, it is a command that is run before each move, with the process's pid in P: a move that fails. What is told at
+ * home is not looked at then.
+ *
  * The process that moves allocates nothing after its beginning, so that its mappings stay as they are but for what it does to them.
  */
 #define _GNU_SOURCE
@@ -519,6 +522,7 @@ static int roamer(char **nodes)
 static int roam(char **nodes)
 {
 	static char text[3][8192], now[8192];
+	const char *before_move = getenv("FIRST");
 	char node[16];
 	ssize_t size[3];
 	int status, have = 0;
@@ -551,10 +555,15 @@ static int roam(char **nodes)
 			for (int i = 0; i < 3; i++)
 				size[i] = tell(child, i, text[i], sizeof(text[i]));
 		node[strcspn(node, "\n")] = 0;
+		if (before_move) {
+			snprintf(command, sizeof(command), "%d", child);
+			setenv("P", command, 1);
+			system(before_move);
+		}
 		snprintf(command, sizeof(command), "banyanctl migrate %d %s --wait >&2 </dev/null || banyanctl explain %d >&2", child, node, child);
 		status = system(command);
 		/* As it is seen at home, wherever it is. */
-		for (int i = 0; i < 3; i++) {
+		for (int i = 0; i < 3 && !before_move; i++) {
 			ssize_t got = tell(child, i, now, sizeof(now));
 
 			if (got != size[i] || memcmp(now, text[i], got > 0 ? got : 0)) {
