@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Sockets: what needs the inside of struct sock. */
 #include <linux/inetdevice.h>
+#include <linux/iov_iter.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
 #include <linux/tcp.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 
 #include "net.h"
 
@@ -35,6 +38,52 @@ int banyan_sock_wait(struct socket *sock, enum banyan_sock_event event, enum ban
 	}
 	remove_wait_queue(sk_sleep(sock->sk), &entry);
 	return ret;
+}
+
+static void copy_words(void *to, const void *from, size_t len)
+{
+	size_t words = len / sizeof(u64);
+
+	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+	memcpy(to, from, len % sizeof(u64));
+}
+
+static size_t take_step(void *to, size_t progress, size_t len, void *priv, void *priv2)
+{
+	copy_words(to, priv + progress, len);
+	return 0;
+}
+
+static int take_actor(read_descriptor_t *desc, struct sk_buff *skb, unsigned int offset, size_t len)
+{
+	struct iov_iter *iter = desc->arg.data;
+	struct skb_seq_state state;
+	size_t taken = 0;
+
+	len = min(len, iov_iter_count(iter));
+	skb_prepare_seq_read(skb, offset, offset + len, &state);
+	while (taken < len) {
+		const u8 *data;
+		unsigned int there = skb_seq_read(taken, &data, &state);
+
+		if (!there)
+			break;
+		taken += iterate_and_advance_kernel(iter, min_t(size_t, there, len - taken), (void *)data, NULL, take_step);
+	}
+	skb_abort_seq_read(&state);
+	desc->count = iov_iter_count(iter);
+	return taken;
+}
+
+int banyan_sock_take(struct socket *sock, struct iov_iter *iter)
+{
+	read_descriptor_t desc = { .arg.data = iter, .count = iov_iter_count(iter) };
+	int taken;
+
+	lock_sock(sock->sk);
+	taken = tcp_read_sock(sock->sk, &desc, take_actor);
+	release_sock(sock->sk);
+	return max(taken, 0);
 }
 
 void banyan_sock_tune(struct socket *sock, unsigned int user_timeout_ms)

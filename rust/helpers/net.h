@@ -7,6 +7,7 @@
 
 #include "sync.h"
 
+struct iov_iter;
 struct socket;
 
 enum banyan_sock_event {
@@ -19,6 +20,13 @@ enum banyan_sock_event {
  * -EINTR on a signal that ends the wait or when the kernel thread is to stop.
  */
 int banyan_sock_wait(struct socket *sock, enum banyan_sock_event event, enum banyan_wait how, unsigned int timeout_ms);
+
+/*
+ * Moves what a TCP socket has received into what an iterator of kernel memory describes, and the iterator on. Does not wait. Returns the number of
+ * bytes; 0 if there is nothing to be had this way, which says nothing of why: ask the socket by sock_recvmsg(). Copies by words, which no CPU does
+ * slower than by the kernel's own memcpy(), and which some (emulated ones) do much faster.
+ */
+int banyan_sock_take(struct socket *sock, struct iov_iter *iter);
 
 /* Sets a stream socket up as Banyan uses it: no Nagle delay; keepalive; gives up on unacknowledged data after user_timeout_ms. */
 void banyan_sock_tune(struct socket *sock, unsigned int user_timeout_ms);

@@ -274,9 +274,7 @@ impl Socket {
                 // SAFETY: By the caller's promise. The call moves the iterator on.
                 Direction::Send => unsafe { bindings::sock_sendmsg(self.raw.as_ptr(), message) },
                 // SAFETY: As above.
-                Direction::Receive => unsafe {
-                    bindings::sock_recvmsg(self.raw.as_ptr(), message, flags as i32)
-                },
+                Direction::Receive => unsafe { self.receive(message, flags) },
             };
             if done == EAGAIN.to_errno() {
                 self.wait(direction, patience)?;
@@ -290,6 +288,25 @@ impl Socket {
             left = left.saturating_sub(done as usize);
         }
         Ok(())
+    }
+
+    /// Receives what is there, without waiting: into pages by the short way, as long as it brings something.
+    ///
+    /// # Safety
+    ///
+    /// The iterator of `message` describes valid memory to be written.
+    unsafe fn receive(&self, message: &mut bindings::msghdr, flags: u32) -> i32 {
+        if message.msg_iter.iter_type == bindings::iter_type_ITER_BVEC as u8 {
+            // SAFETY: A TCP socket of ours; the memory is valid by the caller's promise. The call moves the iterator on.
+            let taken = unsafe {
+                banyan_bindings::banyan_sock_take(self.raw.as_ptr(), &mut message.msg_iter)
+            };
+            if taken > 0 {
+                return taken;
+            }
+        }
+        // SAFETY: As above.
+        unsafe { bindings::sock_recvmsg(self.raw.as_ptr(), message, flags as i32) }
     }
 
     /// Sends all of `bytes`.
