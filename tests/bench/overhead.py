@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the loaded modules cost a process that is not moved: node/calls.c, in turn with and without them on one node."""
+
+import time
+from collections.abc import Callable
+
+from report import LOWER, Figure
+from testbed.client import Cluster
+
+NAMES = ("null_syscall", "read", "write", "open_close", "fork_exec_wait", "cpu_loop")
+CALLS = "/tmp/bench-calls"
+NODE = 2
+SECONDS = 12
+GOAL = 1.01
+
+
+def load(cluster: Cluster) -> None:
+    """The node in the cluster, as after boot."""
+    cluster.run(NODE, "sh", "-c", "modprobe banyan && modprobe banyan_migrate && systemctl start banyan")
+    deadline = time.monotonic() + 90
+    while cluster.run(NODE, "sh", "-c", "banyanctl nodes --json | grep -c '\"up\"' || true").stdout.strip() != "2":
+        if time.monotonic() > deadline:
+            raise RuntimeError("the node does not join again")
+        time.sleep(1)
+    time.sleep(2)
+
+
+def unload(cluster: Cluster) -> None:
+    """The node without any of it."""
+    cluster.run(NODE, "sh", "-c", "systemctl stop banyan && modprobe -r banyan_migrate banyan && ! grep -q banyan /proc/modules")
+    time.sleep(2)
+
+
+def calls(cluster: Cluster) -> dict[str, float]:
+    """Nanoseconds for one of each; for the loop by the clock on the wall, with what other tasks of the node take."""
+    out = cluster.run(NODE, CALLS, str(SECONDS), timeout=SECONDS * 10 + 60).stdout
+    took = {name: float(value) for name, value, _batches in (line.split() for line in out.splitlines())}
+    took["cpu_loop"] /= took.pop("share")
+    return took
+
+
+def measure(cluster: Cluster, rounds: int, say: Callable[[str], None]) -> list[Figure]:
+    """Loaded, unloaded, loaded, unloaded ...: each time without is compared with the mean of the times before and after."""
+    cluster.run(NODE, "cp", "/home/bench/calls", CALLS)
+    calls(cluster)  # what is read from the file server for the first time
+    loaded, bare = [calls(cluster)], []
+    for number in range(rounds):
+        unload(cluster)
+        bare.append(calls(cluster))
+        load(cluster)
+        loaded.append(calls(cluster))
+        say(f"overhead, round {number + 1}: " + ", ".join(
+            f"{name} {(loaded[-2][name] + loaded[-1][name]) / 2 / bare[-1][name]:.3f}" for name in NAMES))
+    return [Figure(f"overhead.{name}",
+                   [(before[name] + after[name]) / 2 / without[name]
+                    for before, without, after in zip(loaded, bare, loaded[1:])], LOWER, GOAL)
+            for name in NAMES]

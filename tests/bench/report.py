@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What was measured, as build/bench.json and docs/benchmarks.md."""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+HIGHER, LOWER = "higher", "lower"
+
+
+@dataclass
+class Figure:
+    """One ratio: its values of all rounds, and what it should be. `why` is said if the goal is missed."""
+
+    name: str
+    runs: list[float]
+    better: str
+    goal: float | None = None
+    why: str = ""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.runs)
+
+    @property
+    def missed(self) -> bool:
+        if self.goal is None:
+            return False
+        return self.value < self.goal if self.better == HIGHER else self.value > self.goal
+
+    def entry(self) -> dict:
+        return {"name": self.name, "value": round(self.value, 4), "unit": "ratio", "goal": self.goal, "better": self.better,
+                "runs": [round(run, 4) for run in self.runs]}
+
+    def row(self) -> str:
+        sign = "≥" if self.better == HIGHER else "≤"
+        goal = "" if self.goal is None else f"{sign} {self.goal:g}"
+        reached = "" if self.goal is None else "missed" if self.missed else "reached"
+        digits = 3 if self.better == LOWER else 2
+        return (f"| `{self.name}` | {self.value:.{digits}f} | {goal} | {reached} | {min(self.runs):.{digits}f} to "
+                f"{max(self.runs):.{digits}f} | {len(self.runs)} |")
+
+    def shortfall(self) -> str:
+        by = abs(self.value - self.goal) / self.goal * 100
+        return f"- `{self.name}`: {self.value:.4g} instead of {self.goal:g}, {by:.1f} % short. {self.why}"
+
+
+def table(head: list[str], rows: list[str]) -> list[str]:
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]
+
+
+INTRODUCTION = """<!-- SPDX-License-Identifier: GPL-2.0 -->
+<!-- Written by tests/bench/run: change it there. -->
+# Benchmarks
+
+Written by `make bench`. Each figure is a ratio of two things measured one right after the other on the same nodes, so that what
+else the machine does hits both; the value is the median of the rounds.
+"""
+
+MEANING = [
+    ("`migrate.throughput_vs_iperf3`",
+     "touched memory / time from the request in the kernel until the process runs at the target",
+     "bytes per second of `iperf3` between the nodes, mean of 2 s before and 2 s after"),
+    ("`migrate.criu_over_banyan`",
+     "time of `criu dump` to tmpfs, copying the files over TCP into the tmpfs of the target, `criu restore` there",
+     "time of `banyanctl migrate --wait`"),
+    ("`migrate.freeze_criu_over_banyan`",
+     "the part of that time for which the process stands still: criu's own `freezing_time` + `frozen_time`, copying, restoring",
+     "what `banyanctl migrate` says that it stood still"),
+    ("`overhead`",
+     "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster; mean of before and after",
+     "the same without modules and service"),
+]
+
+NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of them; if
+anything differs the whole run fails. No figure includes the start of the program.
+
+The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running: faster than any
+tool that would be used by hand.
+
+What a call takes is that of the fastest hundredth of many batches of one millisecond, since the machine under the nodes has other
+things to do too. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan too.
+"""
+
+SECONDS = """## Seconds behind them
+
+Medians of the rounds. Under software emulation they say little of real machines.
+"""
+
+
+def page(figures: list[Figure], facts: list[tuple[str, str]], absolute: list[str]) -> str:
+    """docs/benchmarks.md. `facts` are rows about the machine, `absolute` are rows of a table of seconds."""
+    missed = [figure for figure in figures if figure.missed]
+    return "\n".join([
+        INTRODUCTION,
+        *table(["where", ""], [f"| {name} | {text} |" for name, text in facts]),
+        "", "## Figures", "",
+        *table(["figure", "value", "goal", "", "range", "rounds"], [figure.row() for figure in figures]),
+        "", "## Missed goals", "",
+        *([figure.shortfall() for figure in missed] or ["None."]),
+        "", "## What they mean", "",
+        *table(["figure", "numerator", "denominator"], [f"| {' | '.join(row)} |" for row in MEANING]),
+        "", NOTES, SECONDS,
+        *table(["touched", "Banyan, whole", "stood still", "criu, whole", "dump", "copy", "restore", "iperf3"], absolute),
+        "",
+    ])
+
+
+def write(root: Path, figures: list[Figure], facts: list[tuple[str, str]], absolute: list[str]) -> None:
+    """Both files."""
+    (root / "build").mkdir(exist_ok=True)
+    (root / "build/bench.json").write_text(json.dumps([figure.entry() for figure in figures], indent=1) + "\n")
+    (root / "docs/benchmarks.md").write_text(page(figures, facts, absolute))
