@@ -21,7 +21,7 @@ use banyan_wire::{
         ImageHeader,
         RecordHeader, //
     },
-    image_memory::Extent,
+    image_memory::Extents,
     Wire, //
 };
 use kernel::prelude::*;
@@ -33,6 +33,7 @@ use kernel_ext::{
     own::Own,
     pages::{
         Access,
+        Pinned,
         MAX_RUN, //
     },
     socket::PageVec, //
@@ -179,26 +180,33 @@ impl Rebuild {
         Ok(scratch)
     }
 
-    /// Fills pages of the process with those that follow in the stream.
+    /// Fills pages of the process with those that follow in the stream: all of a batch at once.
     ///
     /// # Errors
     ///
     /// `EFAULT` if there is no private mapping, and those of receiving.
-    pub fn fill(&mut self, own: &Own, extent: &Extent) -> Result {
-        let mut at = usize::try_from(extent.start)?;
-        let mut left = extent.pages as usize;
-        while left > 0 {
-            let count = left.min(MAX_RUN);
-            let run = own.pin(at, count, Access::Fill)?;
-            let mut pieces = PageVec::with_capacity(count)?;
-            for index in 0..count {
-                pieces.push_pinned(&run, index)?;
+    pub fn fill(&mut self, own: &Own, extents: &Extents<'_>) -> Result {
+        let mut runs = KVec::<Pinned>::new();
+        let mut pages = 0usize;
+        for extent in extents.iter() {
+            let mut at = usize::try_from(extent.start)?;
+            let mut left = extent.pages as usize;
+            while left > 0 {
+                let count = left.min(MAX_RUN);
+                runs.push(own.pin(at, count, Access::Fill)?, GFP_KERNEL)?;
+                at = at.saturating_add(count.saturating_mul(PAGE_SIZE));
+                left = left.saturating_sub(count);
             }
-            self.socket.recv_pages(&mut pieces)?;
-            at = at.saturating_add(count.saturating_mul(PAGE_SIZE));
-            left = left.saturating_sub(count);
+            pages = pages.saturating_add(extent.pages as usize);
         }
-        self.pages = self.pages.saturating_add(u64::from(extent.pages));
+        let mut pieces = PageVec::with_capacity(pages)?;
+        for run in runs.iter() {
+            for index in 0..run.len() {
+                pieces.push_pinned(run, index)?;
+            }
+        }
+        self.socket.recv_pages(&mut pieces)?;
+        self.pages = self.pages.saturating_add(pages as u64);
         Ok(())
     }
 

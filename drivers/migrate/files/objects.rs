@@ -392,7 +392,7 @@ impl Object {
                 let count = left.min(MAX_RUN);
                 let run = own.pin(address, count, Access::Read)?;
                 // Nobody can tell a page of zeros from a hole where no descriptor is.
-                capture.pages(address, &run, self.facts.secret)?;
+                capture.pages(address, run, self.facts.secret)?;
                 address = address.saturating_add(count.saturating_mul(PAGE_SIZE as usize));
                 left = left.saturating_sub(count);
             }

@@ -352,7 +352,7 @@ fn send_pages(own: &Own, capture: &mut Capture, mapping: &Mapping) -> Result {
                 return Err(EINTR);
             }
             let run = own.pin(start, count, Access::Read)?;
-            capture.pages(start, &run, skip_zeros)?;
+            capture.pages(start, run, skip_zeros)?;
         }
         at = at.saturating_add(SCAN.saturating_mul(PAGE_SIZE));
     }
@@ -394,9 +394,7 @@ fn restore(
             rebuild.memory.settings = Some(settings);
         }
         records::PAGES => {
-            for extent in Extents::parse(payload).map_err(|_| EBADMSG)?.iter() {
-                rebuild.fill(own, &extent)?;
-            }
+            rebuild.fill(own, &Extents::parse(payload).map_err(|_| EBADMSG)?)?;
         }
         _ => return Ok(false),
     }
