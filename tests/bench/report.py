@@ -69,12 +69,12 @@ MEANING = [
      "the part of that time for which the process stands still: criu's own `freezing_time` + `frozen_time`, copying, restoring",
      "what `banyanctl migrate` says that it stood still"),
     ("`overhead`",
-     "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster; mean of before and after",
-     "the same without modules and service"),
+     "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster",
+     "the same just before or after without modules and service"),
 ]
 
-NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of them; if
-anything differs the whole run fails. No figure includes the start of the program.
+NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of
+them; if anything differs the whole run fails. No figure includes the start of the program.
 
 The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running: faster than any
 tool that would be used by hand.
@@ -85,7 +85,9 @@ things to do too. The loop's time also has in it what share of the CPU other tas
 
 SECONDS = """## Seconds behind them
 
-Medians of the rounds. Under software emulation they say little of real machines.
+Medians of the rounds. Under software emulation they say little of real machines: there a byte that is copied costs much more,
+and most if it is copied by bytes, as system calls do. `iperf3` and criu copy more often than Banyan, which sends
+pages as they are and copies them once, by words. On real processors the figures of moves will be nearer to one another.
 """
 
 

@@ -16,7 +16,7 @@
 #define BATCHES 40000
 #define BATCH_NS 1000000.0
 /* Batches of a thing that is short, for each one of a thing that is longer than a batch. */
-#define MORE 10
+#define MORE 4
 
 static int zero_file, null_file;
 static const char *path = "/tmp/bench-open";
