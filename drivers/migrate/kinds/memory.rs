@@ -2,7 +2,7 @@
 
 //! Memory: the address space with its mappings, its private pages, its bounds and its vDSO.
 //!
-//! Private pages travel, in runs of up to 1 MiB; pages that are untouched, or just those of a file, are mapped at the target from the
+//! Private pages travel, in batches of 1 MiB; pages that are untouched, or just those of a file, are mapped at the target from the
 //! file itself. What was written to a shared mapping of a file is written back before, and read from there. Shared memory that nobody else
 //! has goes along: see [`objects`].
 
