@@ -11,13 +11,12 @@ HIGHER, LOWER = "higher", "lower"
 
 @dataclass
 class Figure:
-    """One ratio: its values of all rounds, and what it should be. `why` is said if the goal is missed."""
+    """One ratio: its values of all rounds, and what it should be."""
 
     name: str
     runs: list[float]
     better: str
     goal: float | None = None
-    why: str = ""
 
     @property
     def value(self) -> float:
@@ -29,6 +28,23 @@ class Figure:
             return False
         return self.value < self.goal if self.better == HIGHER else self.value > self.goal
 
+    @property
+    def middle_half(self) -> tuple[float, float]:
+        """Half of the rounds lie between these."""
+        quarters = statistics.quantiles(self.runs, n=4)
+        return quarters[0], quarters[2]
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether a goal seems to be reached, but the rounds lie too far apart to say so: the middle half of them is on both
+        sides of it, or the cost of something is so far below nothing that the noise is larger than what is asked for."""
+        if self.goal is None:
+            return False
+        low, high = self.middle_half
+        if self.better == HIGHER:
+            return low < self.goal <= self.value
+        return not self.missed and (high > self.goal or self.value < 2 - self.goal)
+
     def entry(self) -> dict:
         return {"name": self.name, "value": round(self.value, 4), "unit": "ratio", "goal": self.goal, "better": self.better,
                 "runs": [round(run, 4) for run in self.runs]}
@@ -36,14 +52,27 @@ class Figure:
     def row(self) -> str:
         sign = "≥" if self.better == HIGHER else "≤"
         goal = "" if self.goal is None else f"{sign} {self.goal:g}"
-        reached = "" if self.goal is None else "missed" if self.missed else "reached"
+        reached = "missed" if self.missed else "not resolved" if self.unresolved else "reached" if self.goal is not None else ""
         digits = 3 if self.better == LOWER else 2
         return (f"| `{self.name}` | {self.value:.{digits}f} | {goal} | {reached} | {min(self.runs):.{digits}f} to "
                 f"{max(self.runs):.{digits}f} | {len(self.runs)} |")
 
     def shortfall(self) -> str:
         by = abs(self.value - self.goal) / self.goal * 100
-        return f"- `{self.name}`: {self.value:.4g} instead of {self.goal:g}, {by:.1f} % short. {self.why}"
+        return f"- `{self.name}`: {self.value:.4g} instead of {self.goal:g}, {by:.1f} % off. {self.reason()}"
+
+    def reason(self) -> str:
+        """Why it is missed, as far as the rounds themselves say."""
+        low, high = self.middle_half
+        if low <= self.goal <= high:
+            return (f"Half of the rounds lie between {low:.3f} and {high:.3f}, on both sides of the goal: no more can be told on "
+                    "a machine as busy as this one was.")
+        return f"Half of the rounds lie between {low:.3f} and {high:.3f}, all short of the goal: it is not noise."
+
+    def doubt(self) -> str:
+        low, high = self.middle_half
+        return (f"- `{self.name}`: median {self.value:.3f}, but half of the rounds lie between {low:.3f} and {high:.3f}: the "
+                "machine was too busy with other things to tell so small a difference.")
 
 
 def table(head: list[str], rows: list[str]) -> list[str]:
@@ -76,11 +105,12 @@ MEANING = [
 NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of
 them; if anything differs the whole run fails. No figure includes the start of the program.
 
-The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running: faster than any
-tool that would be used by hand.
+The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running, so
+that no tool's own cost is in it.
 
 What a call takes is that of the fastest hundredth of many batches of one millisecond, since the machine under the nodes has other
-things to do too. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan too.
+things to do too. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan
+included.
 """
 
 SECONDS = """## Seconds behind them
@@ -94,6 +124,7 @@ pages as they are and copies them once, by words. On real processors the figures
 def page(figures: list[Figure], facts: list[tuple[str, str]], absolute: list[str]) -> str:
     """docs/benchmarks.md. `facts` are rows about the machine, `absolute` are rows of a table of seconds."""
     missed = [figure for figure in figures if figure.missed]
+    unresolved = [figure for figure in figures if figure.unresolved]
     return "\n".join([
         INTRODUCTION,
         *table(["where", ""], [f"| {name} | {text} |" for name, text in facts]),
@@ -101,6 +132,8 @@ def page(figures: list[Figure], facts: list[tuple[str, str]], absolute: list[str
         *table(["figure", "value", "goal", "", "range", "rounds"], [figure.row() for figure in figures]),
         "", "## Missed goals", "",
         *([figure.shortfall() for figure in missed] or ["None."]),
+        "", "## Goals that this run cannot tell", "",
+        *([figure.doubt() for figure in unresolved] or ["None."]),
         "", "## What they mean", "",
         *table(["figure", "numerator", "denominator"], [f"| {' | '.join(row)} |" for row in MEANING]),
         "", NOTES, SECONDS,
