@@ -379,7 +379,8 @@ impl Drop for Running {
 /// `E2BIG` if this kernel knows more CPU features than the format has room for; `ENOMEM`.
 pub(crate) fn own_features(address: Address) -> Result<KBox<Features>> {
     let mut xsave = [XsaveComponent { offset: 0, size: 0 }; machine::XSAVE_COMPONENTS];
-    for (component, (offset, size)) in xsave.iter_mut().zip(machine::xsave_layout()) {
+    let (layout, xsave_aligned) = machine::xsave_layout();
+    for (component, (offset, size)) in xsave.iter_mut().zip(layout) {
         *component = XsaveComponent { offset, size };
     }
     Ok(KBox::new(
@@ -396,7 +397,7 @@ pub(crate) fn own_features(address: Address) -> Result<KBox<Features>> {
             mem_total_kib: machine::memory().total_kib,
             xfeatures: machine::xfeatures(),
             xsave_size: machine::xsave_size(),
-            _pad2: 0,
+            xsave_aligned,
             abi: machine::kernel_release(),
             name: machine::host_name(),
             cpu: machine::cpu_capabilities()?,

@@ -15,6 +15,7 @@ use crate::{
     },
     guest::Guest,
     link,
+    reasons::Reasons,
     rebuild::Rebuild,
     state::State, //
 };
@@ -34,6 +35,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Arc,
         Mutex, //
     }, //
@@ -81,55 +83,83 @@ pub struct Arrival {
     changed: WaitQueue,
 }
 
+/// Everything that this node has against an offer, with the number that each reason is about. Begins nothing.
+pub fn object(state: &State, offer: &Offer, reasons: &mut Reasons) {
+    let Some(here) = banyan::this_node() else {
+        return reasons.push(Reason::NotJoined, 0);
+    };
+    let homeward = offer.flags & OFFER_HOMEWARD != 0;
+    if offer.image_version != banyan_wire::image::IMAGE_VERSION {
+        reasons.push(Reason::ImageVersion, 0);
+    }
+    if offer.abi != banyan_wire::handshake::abi_hash(&machine::kernel_release()) {
+        reasons.push(Reason::KernelAbi, 0);
+    }
+    object_to_cpu(offer, reasons);
+    if homeward != (offer.home == here) {
+        reasons.push(Reason::Internal, 0);
+    }
+    if homeward {
+        if state.deputies.get(offer.pid).is_none() {
+            reasons.push(Reason::NoSuchProcess, 0);
+        }
+    } else {
+        if state.keep_out.load(Relaxed) {
+            reasons.push(Reason::Draining, 0);
+        }
+        if !state.is_served() {
+            reasons.push(Reason::NotServing, 0);
+        }
+        if Subject::find(offer.pid).is_some() {
+            reasons.push(Reason::PidTaken, offer.pid as u32);
+        }
+        // A tenth more than its pages: page tables and the like.
+        let needed = offer.pages.saturating_mul(4).saturating_mul(11) / 10;
+        if needed > machine::memory().available_kib {
+            let mib = u32::try_from(needed.div_ceil(1024)).unwrap_or(u32::MAX);
+            reasons.push(Reason::NoMemory, mib);
+        }
+    }
+    if state.arrivals.len() >= MAX_ARRIVALS {
+        reasons.push(Reason::TooManyMoves, 0);
+    }
+}
+
+/// What is against an offer in this machine's CPU.
+fn object_to_cpu(offer: &Offer, reasons: &mut Reasons) {
+    let (Ok(ours), Ok(theirs)) = (
+        banyan::own_features(),
+        banyan::peer_features(offer.source),
+    ) else {
+        return reasons.push(Reason::Transport, 0);
+    };
+    for feature in banyan_wire::cpu::missing(&offer.cpu, &ours.cpu) {
+        reasons.push(Reason::CpuFeature, feature);
+    }
+    let lacking = offer.xfeatures & !ours.xfeatures;
+    if lacking != 0 {
+        reasons.push(Reason::XsaveLayout, lacking.trailing_zeros());
+    } else if let Some(component) = ours.other_layout(&theirs, offer.xfeatures) {
+        reasons.push(Reason::XsaveLayout, component);
+    } else if ours.xsave_size != offer.xsave_size {
+        // It has more components: then the area of a signal handler is larger than the program was told.
+        let more = ours.xfeatures & !offer.xfeatures;
+        reasons.push(Reason::XsaveLayout, more.trailing_zeros() & 63);
+    }
+}
+
 /// Decides about an offer: accepts it, or says why not (with the number that the reason is about).
 pub fn offered(state: &State, offer: &Offer) -> Result<(), (Reason, u32)> {
     let internal = |_| (Reason::NoMemory, 0);
     let here = banyan::this_node().ok_or((Reason::NotJoined, 0))?;
     faults::pass(Point::Offered).map_err(|reason| (reason, 0))?;
+    let mut reasons = Reasons::new();
+    object(state, offer, &mut reasons);
+    if let Some(reason) = reasons.first() {
+        let about = reasons.iter().next().map_or(0, |(_, about)| about);
+        return Err((reason, about));
+    }
     let homeward = offer.flags & OFFER_HOMEWARD != 0;
-    if offer.image_version != banyan_wire::image::IMAGE_VERSION {
-        return Err((Reason::ImageVersion, 0));
-    }
-    if offer.abi != banyan_wire::handshake::abi_hash(&machine::kernel_release()) {
-        return Err((Reason::KernelAbi, 0));
-    }
-    if machine::xfeatures() & offer.xfeatures != offer.xfeatures
-        || machine::xsave_size() != offer.xsave_size
-    {
-        return Err((Reason::CpuFeature, 0));
-    }
-    if let Some(bit) =
-        banyan_wire::cpu::missing(&offer.cpu, &machine::cpu_capabilities().map_err(internal)?)
-    {
-        return Err((Reason::CpuFeature, bit));
-    }
-    if homeward != (offer.home == here) {
-        return Err((Reason::Internal, 0));
-    }
-    if homeward {
-        if state.deputies.get(offer.pid).is_none() {
-            return Err((Reason::NoSuchProcess, 0));
-        }
-    } else {
-        use kernel::sync::atomic::Relaxed;
-        if state.keep_out.load(Relaxed) {
-            return Err((Reason::Draining, 0));
-        }
-        if state.servers.load(Relaxed) == 0 {
-            return Err((Reason::NotServing, 0));
-        }
-        if Subject::find(offer.pid).is_some() {
-            return Err((Reason::PidTaken, offer.pid as u32));
-        }
-        // A tenth more than its pages: page tables and the like.
-        let free = machine::memory().available_kib;
-        if offer.pages.saturating_mul(4).saturating_mul(11) / 10 > free {
-            return Err((Reason::NoMemory, 0));
-        }
-    }
-    if state.arrivals.len() >= MAX_ARRIVALS {
-        return Err((Reason::TooManyMoves, 0));
-    }
     let journey = Journey {
         migration: offer.migration,
         pid: offer.pid,

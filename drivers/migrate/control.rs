@@ -265,6 +265,8 @@ fn serve_wait(state: &Arc<State>, argument: usize) -> Result<isize> {
             arrival.abort(Reason::ChildFailed, true);
             return Err(e);
         }
+        // It will be back; until then those that come wait for it.
+        state.served_ms.store(clock::monotonic_ms(), Relaxed);
         return Ok(0);
     }
 }

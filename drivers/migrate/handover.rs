@@ -48,7 +48,8 @@ use banyan_wire::{
     },
     op,
     NodeId,
-    Reason, //
+    Reason,
+    Wire, //
 };
 use kernel::{
     new_mutex,
@@ -270,7 +271,8 @@ fn begin(
     Ok(departure)
 }
 
-fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reason> {
+/// What is offered: the process as it is now.
+fn describe(subject: &Subject, journey: &Journey, onward: bool) -> Result<Offer> {
     let usage = subject.usage();
     let mut flags = 0;
     if journey.target == journey.home {
@@ -279,7 +281,7 @@ fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reaso
     if onward {
         flags |= OFFER_ONWARD;
     }
-    let offer = Offer {
+    Ok(Offer {
         migration: journey.migration,
         pid: journey.pid,
         home: journey.home,
@@ -294,8 +296,35 @@ fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reaso
         descriptors: 0,
         image_version: banyan_wire::image::IMAGE_VERSION,
         _pad: 0,
-        cpu: machine::cpu_capabilities().map_err(|_| Reason::Internal)?,
+        cpu: machine::cpu_capabilities()?,
+    })
+}
+
+/// Asks another node what it has against a process of this node, and begins nothing: an [`ExplainReply`](banyan_wire::migrate::ExplainReply).
+///
+/// # Errors
+///
+/// Those of `banyan::call`.
+pub fn ask(state: &State, subject: &Subject, target: NodeId) -> Result<banyan::Answer, Failure> {
+    let here = banyan::this_node().ok_or(ENOTCONN)?;
+    let guest = state.guests.get(subject.pid());
+    let journey = Journey {
+        migration: MigrationId::new(here, 0),
+        pid: subject.pid(),
+        home: guest.as_ref().map_or(here, |guest| guest.home),
+        source: here,
+        target,
+        moves: 0,
     };
+    let mut bytes = [0; Offer::SIZE];
+    describe(subject, &journey, guest.is_some())?
+        .encode(&mut bytes)
+        .map_err(|_| EMSGSIZE)?;
+    banyan::call(target, op::ASK, &bytes, link::ANSWER_MS)
+}
+
+fn offer(subject: &Subject, journey: &Journey, onward: bool) -> Result<(), Reason> {
+    let offer = describe(subject, journey, onward).map_err(|_| Reason::Internal)?;
     let mut tries = 0;
     loop {
         let reply: OfferReply = link::ask(journey.target, op::OFFER, &offer, link::ANSWER_MS)

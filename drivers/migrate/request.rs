@@ -5,6 +5,7 @@
 //! A process is found here (as itself or as a guest), by its deputy here, or through its home, which its pid names.
 
 use crate::{
+    arrival,
     handover,
     link,
     reasons::Reasons,
@@ -20,6 +21,7 @@ use banyan_wire::{
         Located,
         MigrateReply,
         MigrateRequest,
+        Offer,
         REQUEST_PRIVILEGED, //
     },
     op,
@@ -36,7 +38,10 @@ use kernel::{
     sync::Arc,
     time::Msecs, //
 };
-use kernel_ext::subject::Subject;
+use kernel_ext::{
+    machine,
+    subject::Subject, //
+};
 
 /// Most times that a request is passed on.
 const MAX_HOPS: u8 = 4;
@@ -102,12 +107,62 @@ pub fn migrate(state: &Arc<State>, wanted: &MigrateRequest) -> MigrateReply {
 }
 
 fn record(reason: Reason, about: u32) -> ReasonRecord {
+    let mut text = [0; 120];
+    if reason == Reason::KernelAbi {
+        // Of the node that has it against the process.
+        for (to, from) in text.iter_mut().zip(machine::kernel_release()) {
+            *to = from;
+        }
+    }
     ReasonRecord {
         code: reason.code(),
         _pad: 0,
         a: about,
-        text: [0; 120],
+        text,
     }
+}
+
+/// Adds reasons to an answer, as many as fit.
+fn append(out: &mut KVVec<u8>, reasons: &Reasons) -> Result {
+    for (reason, about) in reasons.iter() {
+        let mut bytes = [0; ReasonRecord::SIZE];
+        record(reason, about)
+            .encode(&mut bytes)
+            .map_err(|_| EMSGSIZE)?;
+        out.extend_from_slice(&bytes, GFP_KERNEL)?;
+    }
+    Ok(())
+}
+
+/// Everything that this node has against a process that another would send: encoded [`ReasonRecord`]s.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn objections(state: &State, offer: &Offer) -> Result<KVVec<u8>> {
+    let mut reasons = Reasons::new();
+    arrival::object(state, offer, &mut reasons);
+    let mut out = KVVec::new();
+    append(&mut out, &reasons)?;
+    Ok(out)
+}
+
+/// What the node has against it that it is to go to: encoded [`ReasonRecord`]s.
+fn asked(state: &State, subject: &Subject, target: NodeId) -> Result<KVVec<u8>> {
+    let answer = match handover::ask(state, subject, target) {
+        Ok(answer) if ExplainReply::decode(&answer).is_ok() => return Ok(answer),
+        Ok(_) => Reason::Transport,
+        Err(failure) => Reason::from_code(failure.reason).unwrap_or(match failure.errno {
+            e if e == EHOSTUNREACH => Reason::NodeDown,
+            e if e == EOPNOTSUPP => Reason::NotServing,
+            _ => Reason::Transport,
+        }),
+    };
+    let mut reasons = Reasons::new();
+    reasons.push(answer, u32::from(target.get()));
+    let mut out = KVVec::new();
+    append(&mut out, &reasons)?;
+    Ok(out)
 }
 
 /// Every reason why a process cannot move: encoded [`ReasonRecord`]s.
@@ -124,13 +179,14 @@ pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>,
             let mut reasons = Reasons::new();
             handover::check(&subject, wanted.node, &mut reasons);
             let mut out = KVVec::new();
-            for (reason, about) in reasons.iter().take(ExplainReply::MAX) {
-                let mut bytes = [0; ReasonRecord::SIZE];
-                record(reason, about)
-                    .encode(&mut bytes)
-                    .map_err(|_| EMSGSIZE)?;
-                out.extend_from_slice(&bytes, GFP_KERNEL)?;
+            append(&mut out, &reasons)?;
+            match wanted.node {
+                Some(target) if Some(target) != banyan::this_node() && banyan::is_member(target) => {
+                    out.extend_from_slice(&asked(state, &subject, target)?, GFP_KERNEL)?;
+                }
+                _ => (),
             }
+            out.truncate(ExplainReply::MAX.saturating_mul(ReasonRecord::SIZE));
             Ok(out)
         }
         Found::There(node) if wanted.hops < MAX_HOPS => {
@@ -140,7 +196,8 @@ pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>,
             };
             let mut bytes = [0; ExplainRequest::SIZE];
             passed_on.encode(&mut bytes).map_err(|_| EMSGSIZE)?;
-            banyan::call(node, op::EXPLAIN, &bytes, link::ANSWER_MS)
+            // It may ask another node in its turn.
+            banyan::call(node, op::EXPLAIN, &bytes, 2 * link::ANSWER_MS)
         }
         _ => Err(ESRCH.into()),
     }

@@ -179,6 +179,19 @@ impl Service for MigrateService {
                     self.offered(from, &offer, reply);
                 }
             }
+            op::ASK => {
+                if let Some((offer, reply)) = decode::<Offer>(payload, reply) {
+                    let answer = if offer.source == from {
+                        request::objections(&self.0, &offer)
+                    } else {
+                        Err(EINVAL)
+                    };
+                    match answer {
+                        Ok(answer) => reply.reply(&answer),
+                        Err(e) => reply.fail(e),
+                    }
+                }
+            }
             op::COMMIT | op::QUERY => {
                 if let Some((step, reply)) = decode::<MigrationStep>(payload, reply) {
                     self.step(from, op == op::COMMIT, &step, reply);

@@ -23,10 +23,14 @@ use kernel::{
     }, //
 };
 use kernel_ext::{
+    clock,
     global::Global,
     kthread::ThreadGroup,
     wait::WaitQueue, //
 };
+
+/// How long a server is expected back that went to make a process, milliseconds.
+const SERVER_MS: u64 = 5_000;
 
 /// Most moves and other errands that this node does for others at the same time.
 const MAX_ERRANDS: usize = 256;
@@ -58,6 +62,8 @@ pub struct State {
     pub serve: WaitQueue,
     /// Threads that wait in `SERVE_WAIT` now.
     pub servers: Atomic<u32>,
+    /// When the last of them went to make a process, milliseconds of `CLOCK_MONOTONIC`.
+    pub served_ms: Atomic<u64>,
     /// Woken when a guest has ended.
     pub reaper: Arc<WaitQueue>,
     /// Threads for what may not be done on the transport's own.
@@ -91,6 +97,7 @@ impl State {
                 unserved <- new_mutex!(KVec::new()),
                 serve <- WaitQueue::new(),
                 servers: Atomic::new(0),
+                served_ms: Atomic::new(0),
                 reaper,
                 errands <- ThreadGroup::new(MAX_ERRANDS),
                 calls <- CallsHome::new(),
@@ -108,6 +115,15 @@ impl State {
     /// Hides it.
     pub fn stop() {
         drop(STATE.take());
+    }
+
+    /// Whether somebody makes processes for arrivals: waits for one, or is making one and comes back.
+    pub fn is_served(&self) -> bool {
+        if self.servers.load(Relaxed) > 0 {
+            return true;
+        }
+        let served = self.served_ms.load(Relaxed);
+        served != 0 && clock::monotonic_ms().saturating_sub(served) < SERVER_MS
     }
 
     /// The next number for a move.

@@ -18,6 +18,8 @@
 #define CPUID_LEAF_XSAVE	0xd
 /* Components 0 and 1 (x87 and SSE) lie in the legacy area and have no leaf of their own. */
 #define XSAVE_FIRST_EXTENDED	2
+/* Of ecx of such a leaf. */
+#define XSAVE_COMPONENT_ALIGNED	BIT(1)
 
 unsigned int banyan_cpu_capabilities(__u32 *words, unsigned int count)
 {
@@ -42,17 +44,18 @@ __u32 banyan_xsave_size(void)
 	return ebx;
 }
 
-void banyan_xsave_component(unsigned int i, __u32 *offset, __u32 *size)
+bool banyan_xsave_component(unsigned int i, __u32 *offset, __u32 *size)
 {
 	u32 eax, ebx, ecx, edx;
 
 	*offset = 0;
 	*size = 0;
 	if (i < XSAVE_FIRST_EXTENDED || i >= 64 || !(banyan_xfeatures() & BIT_ULL(i)))
-		return;
+		return false;
 	cpuid_count(CPUID_LEAF_XSAVE, i, &eax, &ebx, &ecx, &edx);
 	*offset = ebx;
 	*size = eax;
+	return ecx & XSAVE_COMPONENT_ALIGNED;
 }
 
 unsigned int banyan_online_cpus(void)

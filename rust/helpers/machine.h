@@ -12,7 +12,7 @@ unsigned int banyan_cpu_capabilities(__u32 *words, unsigned int count);
 __u64 banyan_xfeatures(void);
 __u32 banyan_xsave_size(void);
 /* Offset and size of component number i in the standard area; both 0 if the CPU does not have it. */
-void banyan_xsave_component(unsigned int i, __u32 *offset, __u32 *size);
+bool banyan_xsave_component(unsigned int i, __u32 *offset, __u32 *size);
 
 unsigned int banyan_online_cpus(void);
 /* Load average of the last minute, in hundredths. */

@@ -37,14 +37,18 @@ pub fn xsave_size() -> u32 {
     unsafe { banyan_bindings::banyan_xsave_size() }
 }
 
-/// Offset and size in bytes of each component in the standard area, by number; both 0 for one that the CPU lacks.
-pub fn xsave_layout() -> [(u32, u32); XSAVE_COMPONENTS] {
+/// Offset and size in bytes of each component in the standard area, by number, both 0 for one that the CPU lacks; and which of them begin
+/// at a multiple of 64 bytes in the compacted area, by bit.
+pub fn xsave_layout() -> ([(u32, u32); XSAVE_COMPONENTS], u32) {
     let mut layout = [(0, 0); XSAVE_COMPONENTS];
-    for (i, (offset, size)) in layout.iter_mut().enumerate() {
+    let mut aligned = 0;
+    for (i, (offset, size)) in (0u32..).zip(layout.iter_mut()) {
         // SAFETY: Executes CPUID; the places are valid.
-        unsafe { banyan_bindings::banyan_xsave_component(i as u32, offset, size) };
+        if unsafe { banyan_bindings::banyan_xsave_component(i, offset, size) } {
+            aligned |= 1u32.wrapping_shl(i);
+        }
     }
-    layout
+    (layout, aligned)
 }
 
 /// Load average of the last minute, in hundredths.

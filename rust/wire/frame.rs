@@ -11,7 +11,7 @@ use crate::op;
 
 /// Version of everything on the wire. Peers of different versions refuse each other.
 /// The changelog is in `docs/developers/wire-protocol.md`; a change there and here go together.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// First word of every header: the bytes `BNYF`.
 pub const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"BNYF");

@@ -131,8 +131,8 @@ crate::wire_struct! {
         pub xfeatures: u64,
         /// Bytes of the standard XSAVE area for them.
         pub xsave_size: u32,
-        /// Zero.
-        pub _pad2: u32,
+        /// Components that begin at a multiple of 64 bytes in the compacted XSAVE area, by bit.
+        pub xsave_aligned: u32,
         /// Kernel release (`uname -r`), NUL-padded.
         pub abi: [u8; 64],
         /// Host name, NUL-padded.
@@ -576,12 +576,18 @@ impl Features {
             && self.xsave.iter().all(inside)
     }
 
-    /// Whether the standard XSAVE area with these components has the same layout on both nodes.
-    pub fn same_layout(&self, other: &Self, xfeatures: u64) -> bool {
-        self.xsave
-            .iter()
-            .zip(&other.xsave)
-            .enumerate()
-            .all(|(i, (a, b))| xfeatures & (1u64 << (i as u32 & 63)) == 0 || a == b)
+    /// The first of these components whose place in the XSAVE area, standard or compacted, is another one than on `other`; `None` if both
+    /// nodes lay them out alike. A component beyond those that are told counts as another one.
+    pub fn other_layout(&self, other: &Self, xfeatures: u64) -> Option<u32> {
+        (0..u64::BITS).find(|&i| {
+            let bit = 1u64.wrapping_shl(i);
+            let place = |features: &Self| {
+                // The first two have fixed places in what was there before XSAVE.
+                let place = features.xsave.get(i as usize).copied()?;
+                Some((place, u64::from(features.xsave_aligned) & bit != 0))
+            };
+            let (ours, theirs) = (place(self), place(other));
+            xfeatures & bit != 0 && (ours.is_none() || ours != theirs)
+        })
     }
 }

@@ -130,7 +130,7 @@ crate::wire_struct! {
         pub flags: u16,
     }
 
-    /// "I would send you this process." [`op::OFFER`](crate::op::OFFER).
+    /// "I would send you this process." [`op::OFFER`](crate::op::OFFER). "Would you take it?" [`op::ASK`](crate::op::ASK).
     pub struct Offer {
         /// Name of the move.
         pub migration: MigrationId,
@@ -259,7 +259,7 @@ crate::wire_struct! {
     }
 }
 
-/// The answer to [`ExplainRequest`]: every reason; none = it can move.
+/// The answer to [`ExplainRequest`] and to [`op::ASK`](crate::op::ASK): every reason; none = it can move.
 #[derive(Clone, Debug)]
 pub struct ExplainReply<'a> {
     /// At most [`ExplainReply::MAX`].

@@ -51,6 +51,8 @@ pub const COME_HOME: u16 = 0x0109;
 pub const LOCATE: u16 = 0x010a;
 /// R: to the home: what do your clocks say, and what is your name? Empty. [`Clocks`](crate::migrate::Clocks)
 pub const CLOCKS: u16 = 0x010b;
+/// R: would you take this process? Every reason against it; nothing is begun. [`Offer`](crate::migrate::Offer), [`ExplainReply`](crate::migrate::ExplainReply)
+pub const ASK: u16 = 0x010c;
 
 /// R: deputy to guest: this signal arrived; answered with nothing when it is delivered. [`Signal`](crate::guest::Signal)
 pub const SIGNAL: u16 = 0x0201;
@@ -100,6 +102,7 @@ pub const fn name(op: u16) -> &'static str {
         COME_HOME => "come-home",
         LOCATE => "locate",
         CLOCKS => "clocks",
+        ASK => "ask",
         SIGNAL => "signal",
         GUEST_EXIT => "guest-exit",
         GUEST_STATE => "guest-state",

@@ -154,6 +154,7 @@ reasons! {
     NoHome = 118, "no-home", "its pid was given out before its node joined and names no home";
     TimeOffset = 119, "time-offset", "its clocks cannot be carried on at the node";
     CallHooks = 120, "call-hooks", "the node cannot hook system calls, since another tool holds them";
+    XsaveLayout = 121, "xsave-layout", "the node's CPU lays its vector state out in another way";
 
     Transport = 150, "transport", "the connection broke";
     TargetRefused = 151, "target-refused", "the node refused it";

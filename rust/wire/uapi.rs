@@ -288,7 +288,8 @@ uapi_struct! {
         pub bytes: u64,
     }
 
-    /// `EXPLAIN`: every reason why a process cannot move. No record: it can. Same permission as [`Migrate`].
+    /// `EXPLAIN`: every reason why a process cannot move: what lies in the process, and what the node has against it, which is asked.
+    /// No record: it can. The process is not touched. Same permission as [`Migrate`].
     ///
     /// # Errors
     ///
@@ -312,7 +313,8 @@ uapi_struct! {
         pub code: u16,
         /// Zero.
         pub _pad: u16,
-        /// What it is about: a descriptor, an address's page number, a pid; by the reason. 0 if nothing.
+        /// What it is about: a descriptor, an address's page number, a pid, the kernel's number of a CPU feature, an XSAVE component,
+        /// MiB of memory; by the reason. 0 if nothing.
         pub a: u32,
         /// Detail for people (a path, a name), NUL-padded UTF-8; may be empty.
         pub text: [u8; 120],

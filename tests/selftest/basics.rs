@@ -100,7 +100,7 @@ fn xsave() -> Result {
     }
     let size = machine::xsave_size();
     check(size >= 576, "legacy area and header")?;
-    for (offset, len) in machine::xsave_layout() {
+    for (offset, len) in machine::xsave_layout().0 {
         check(offset.saturating_add(len) <= size, "component inside")?;
     }
     Ok(())

@@ -47,7 +47,7 @@ pub(crate) fn features() -> Features {
         mem_total_kib: 1 << 20,
         xfeatures: 7,
         xsave_size: 2696,
-        _pad2: 0,
+        xsave_aligned: 0,
         abi: [b'a'; 64],
         name: [0; 64],
         cpu: [0; 32],
