@@ -31,6 +31,10 @@ use kernel::{
 use kernel_ext::{
     device::Device,
     global::Global,
+    reboot::{
+        OnReboot,
+        RebootWatch, //
+    },
     socket::{
         local_address,
         Address, //
@@ -191,6 +195,7 @@ impl Core {
             pr_err!("cannot listen on port {}: {e:?}\n", address.port);
         })?;
         *self.running.lock() = Some(running);
+        self.registry.for_each(|service| service.joined());
         pr_info!("node {} is up at {address}\n", node.get());
         Ok(())
     }
@@ -214,6 +219,14 @@ impl Core {
         Ok(())
     }
 
+    /// The machine goes down: so that the others need not wait until they miss it.
+    fn say_goodbye(&self) {
+        self.registry.for_each(|service| service.going_down());
+        if let Some(session) = self.session() {
+            session.say_goodbye();
+        }
+    }
+
     /// Ends the session, if there is one.
     fn end(&self) {
         // From here on nobody finds the session any more; then it says goodbye and ends.
@@ -227,8 +240,15 @@ impl Core {
     }
 }
 
+impl OnReboot for Core {
+    fn going_down(&self) {
+        self.say_goodbye();
+    }
+}
+
 struct BanyanModule {
     // Dropped in this order: first what leads in from outside.
+    _reboot: RebootWatch<Core>,
     _device: Pin<KBox<Device<control::Control>>>,
     _stats: Directory<Core>,
     _directory: Directory<Core>,
@@ -243,9 +263,11 @@ impl kernel::Module for BanyanModule {
         let stats = directory.subdirectory(c"stats", stats::ATTRIBUTES, core.clone())?;
         let name = c"banyan";
         let device = KBox::pin_init(Device::register(name, 0o666), GFP_KERNEL)?;
+        let reboot = RebootWatch::new(core.clone())?;
         CORE.set(core.clone());
         pr_info!("loaded\n");
         Ok(Self {
+            _reboot: reboot,
             _device: device,
             _stats: stats,
             _directory: directory,

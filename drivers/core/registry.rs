@@ -77,6 +77,13 @@ pub trait Service: Send + Sync {
     /// On return nothing of them may be left that runs.
     fn fence(&self) {}
 
+    /// This node joins a cluster, by its own will.
+    fn joined(&self) {}
+
+    /// The machine goes down at once, and the others are told so after this: what would be left over elsewhere or here must be
+    /// told to end. May wait, but not long.
+    fn going_down(&self) {}
+
     /// A device ioctl whose number is not `banyan.ko`'s own, in the caller's context. May wait as long as it likes, but has to
     /// return soon after [`Service::stopping`].
     fn ioctl(&self, cmd: u32, arg: usize) -> Result<isize>;

@@ -267,7 +267,8 @@ impl Session {
         }
     }
 
-    fn say_goodbye(&self) {
+    /// Tells the others that this node leaves; nothing more is asked of them from here on. Waits for it to go out, but not for long.
+    pub(crate) fn say_goodbye(&self) {
         self.leaving.store(true, Relaxed);
         let mut peers = KVec::new();
         let mut payload = [0; Leave::SIZE];

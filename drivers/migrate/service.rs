@@ -369,6 +369,21 @@ impl Service for MigrateService {
         }
     }
 
+    fn joined(&self) {
+        self.0.keep_out.store(false, Relaxed);
+    }
+
+    fn going_down(&self) {
+        self.0.keep_out.store(true, Relaxed);
+        // Their parents are told that they are dead: they must not do anything after that.
+        for guest in self.0.guests.snapshot().iter() {
+            guest.kill();
+        }
+        for deputy in self.0.deputies.snapshot().iter() {
+            deputy.end_guest();
+        }
+    }
+
     fn ioctl(&self, cmd: u32, arg: usize) -> Result<isize> {
         control::ioctl(&self.0, cmd, arg)
     }

@@ -31,6 +31,7 @@ pub mod parameter;
 pub mod parked;
 pub mod paths;
 pub mod proxyfs;
+pub mod reboot;
 pub mod registers;
 pub mod restart;
 pub mod shared_memory;
