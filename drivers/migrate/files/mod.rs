@@ -128,7 +128,7 @@ pub fn message(from: NodeId, op: u16, payload: &[u8]) {
     match op {
         op::FILE_OP => owner::request(&files, from, payload),
         op::FILE_CANCEL => files.owned.cancel(from, payload),
-        op::FILE_RELEASE => files.owned.released(payload),
+        op::FILE_RELEASE => files.owned.released(from, payload),
         op::FILE_HOLDER => files.owned.held_by(from, payload),
         op::FILE_OUTCOME => files.calls.outcome(from, payload),
         op::POLL_WAKE => proxy::woken(&files, from, payload),

@@ -144,6 +144,17 @@ fn journey(handle: u64) -> u64 {
     handle >> 16
 }
 
+/// The process of a handle.
+fn process(handle: u64) -> i32 {
+    i32::try_from(handle >> 42).unwrap_or(0)
+}
+
+/// Whether a process homed here runs at that node.
+fn is_at(pid: i32, node: NodeId) -> bool {
+    let deputy = state::get().ok().and_then(|state| state.deputies.get(pid));
+    deputy.is_some_and(|deputy| deputy.place().node == node)
+}
+
 impl Owned {
     /// None.
     pub fn new() -> impl PinInit<Self, Error> {
@@ -226,10 +237,11 @@ impl Owned {
         }
     }
 
-    /// A proxy was closed for the last time.
-    pub fn released(&self, payload: &[u8]) {
-        if let Ok(Handle { handle }) = Handle::decode(payload) {
-            self.remove(handle);
+    /// A proxy was closed for the last time. Where the process is no more, or never was, nobody has a say in it.
+    pub fn released(&self, from: NodeId, payload: &[u8]) {
+        match Handle::decode(payload) {
+            Ok(Handle { handle }) if is_at(process(handle), from) => self.remove(handle),
+            _ => (),
         }
     }
 
@@ -238,6 +250,9 @@ impl Owned {
         let Ok(Handle { handle }) = Handle::decode(payload) else {
             return;
         };
+        if !is_at(process(handle), from) {
+            return;
+        }
         if let Some(owned) = self.find(handle) {
             owned.readiness.holder.store(u32::from(from.get()), Relaxed);
             // A wake-up may have gone to where the proxies were.
@@ -386,14 +401,19 @@ pub fn request(files: &Arc<Files>, from: NodeId, payload: &[u8]) {
         pr_warn!("node {} sent a damaged file request\n", from.get());
         return;
     };
-    if submit(files, from, &request).is_err() {
-        answer(from, request.number, Err(EIO), 0, &[]);
+    if let Err(error) = submit(files, from, &request) {
+        let error = if error == ERESTARTSYS { error } else { EIO };
+        answer(from, request.number, Err(error), 0, &[]);
     }
 }
 
 fn submit(files: &Arc<Files>, from: NodeId, request: &Request<'_>) -> Result {
     let owned = files.owned.find(request.handle).ok_or(EBADF)?;
     let deputy = state::get()?.deputies.get(request.pid).ok_or(ESRCH)?;
+    if !is_at(request.pid, from) || !is_at(process(request.handle), from) {
+        // It may have come there a moment ago, and ask again.
+        return Err(ERESTARTSYS);
+    }
     let mut data = KVVec::new();
     data.extend_from_slice(request.data, GFP_KERNEL)?;
     let running = Arc::new(
