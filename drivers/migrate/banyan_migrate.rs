@@ -10,12 +10,14 @@
 
 #![deny(unsafe_code)]
 
+pub mod accounts;
 pub mod arrival;
 pub mod calls;
 pub mod capture;
 pub mod control;
 pub mod debug;
 pub mod deputy;
+pub mod drain;
 pub mod faults;
 pub mod files;
 pub mod guest;

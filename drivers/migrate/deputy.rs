@@ -9,6 +9,7 @@
 //! Lock order: `inner` is innermost; it is never held across a wait or a call to another node.
 
 use crate::{
+    accounts,
     arrival::{
         self,
         Arrival, //
@@ -54,7 +55,6 @@ use kernel_ext::{
     own::Own,
     signals::Waiting,
     subject::Subject,
-    usage,
     wait::{
         Interrupt,
         WaitQueue, //
@@ -251,7 +251,7 @@ impl Deputy {
     /// The node where the guest was is gone: it ends as if killed.
     pub fn node_down(&self, node: NodeId) {
         if self.place().node == node {
-            self.guest_ended(node, killed(self.pid));
+            self.guest_ended(node, accounts::killed(self.pid));
         }
     }
 
@@ -357,6 +357,7 @@ impl Deputy {
                 }
                 Next::Arrive(arrival) => {
                     own.clear_interrupt();
+                    let shell = own.shell();
                     if arrival::become_process(own, state, &arrival) {
                         self.forget(state);
                         return Outcome::Resume;
@@ -367,12 +368,15 @@ impl Deputy {
                     if let Err(e) = own.unmap_all() {
                         pr_warn!("memory of {} not freed: {:?}\n", self.pid, e);
                     }
+                    if let Err(e) = shell.and_then(|shell| own.put_on(&shell)) {
+                        pr_info!("{} shows no arguments any more: {:?}\n", self.pid, e);
+                    }
                     own.park_signals();
                     continue;
                 }
                 Next::End(exit) => {
                     self.forget(state);
-                    own.set_usage(&usage_of_exit(&exit));
+                    own.set_usage(&accounts::of_exit(&exit));
                     return Outcome::Exit(exit.status);
                 }
                 Next::Stop(signal) => {
@@ -380,7 +384,7 @@ impl Deputy {
                     return self.leave_to_kernel(own, state);
                 }
                 Next::Usage(usage) => {
-                    own.set_usage(&usage_of_report(&usage));
+                    own.set_usage(&accounts::of_report(&usage));
                     continue;
                 }
                 Next::Nothing => (),
@@ -536,48 +540,6 @@ pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
         _pad: 0,
         // Without information it is one of the kernel's own.
         siginfo,
-    }
-}
-
-/// What the parent hears if the guest's node died.
-pub fn killed(pid: i32) -> GuestExit {
-    GuestExit {
-        pid,
-        status: SIGKILL,
-        utime_ns: 0,
-        stime_ns: 0,
-        maxrss_kib: 0,
-        minflt: 0,
-        majflt: 0,
-        nvcsw: 0,
-        nivcsw: 0,
-        inblock: 0,
-        oublock: 0,
-    }
-}
-
-fn usage_of_exit(exit: &GuestExit) -> usage::Usage {
-    usage::Usage {
-        utime_ns: exit.utime_ns,
-        stime_ns: exit.stime_ns,
-        maxrss_kib: exit.maxrss_kib,
-        minflt: exit.minflt,
-        majflt: exit.majflt,
-        nvcsw: exit.nvcsw,
-        nivcsw: exit.nivcsw,
-        inblock: exit.inblock,
-        oublock: exit.oublock,
-        ..Default::default()
-    }
-}
-
-fn usage_of_report(report: &Usage) -> usage::Usage {
-    usage::Usage {
-        utime_ns: report.utime_ns,
-        stime_ns: report.stime_ns,
-        minflt: report.minflt,
-        majflt: report.majflt,
-        ..Default::default()
     }
 }
 

@@ -61,6 +61,7 @@ use kernel_ext::{
 };
 
 const SIGKILL: i32 = 9;
+const SIGCONT: u32 = 18;
 const SIGSTOP: u32 = 19;
 /// SIGTSTP, SIGTTIN, SIGTTOU: whether their default action stops depends on the process group, which is at home.
 const TERMINAL_STOPS: [u32; 3] = [20, 21, 22];
@@ -88,6 +89,8 @@ pub struct Guest {
     pub since_ms: u64,
     watch: ExitWatch,
     state_seq: Atomic<u32>,
+    /// What the home was told last: the signal that stopped it, 0 if it runs.
+    told: Atomic<u32>,
     /// The signal that it was stopped for, if it was not SIGSTOP.
     stopped_by: Atomic<u32>,
     /// The deputy is frozen, so it stands still.
@@ -120,6 +123,7 @@ impl Guest {
                 since_ms: clock::monotonic_ms(),
                 watch,
                 state_seq: Atomic::new(journey.moves.wrapping_shl(16)),
+                told: Atomic::new(0),
                 stopped_by: Atomic::new(0),
                 held: Atomic::new(false),
                 tries: Atomic::new(0),
@@ -151,6 +155,10 @@ impl Guest {
     ///
     /// `EINVAL` if it is none, `ESRCH` if the guest has ended.
     pub fn signal(&self, message: &Signal) -> Result {
+        if message.signal == SIGCONT {
+            // The home knows that it goes on by this: if it stops again, that is news, however soon it is.
+            self.told.store(0, Relaxed);
+        }
         let mut waiting = Waiting {
             signal: message.signal,
             shared: message.group != 0,
@@ -170,8 +178,12 @@ impl Guest {
         self.subject.send_info(&waiting)
     }
 
-    /// What `waitid` said of it: it stopped, or goes on.
+    /// It stopped, or goes on: as `waitid` said to its parent, or as the keeper saw.
     pub fn child_state(&self, doing: Doing, status: u32) {
+        let now = if doing == Doing::Stopped { status } else { 0 };
+        if self.told.xchg(now, Full) == now {
+            return;
+        }
         let instead = self.stopped_by.xchg(0, Relaxed);
         let signal = match (doing, status, instead) {
             (Doing::Stopped, SIGSTOP, 0) => SIGSTOP,
@@ -209,7 +221,16 @@ impl Guest {
         self.subject.kill(SIGKILL);
     }
 
+    /// Tells the home if it has stopped or gone on and nobody said so: its parent is no server if that has ended since it came.
+    fn look(&self) {
+        match self.subject.stop_signal() {
+            Some(signal) => self.child_state(Doing::Stopped, signal),
+            None => self.child_state(Doing::Continued, 0),
+        }
+    }
+
     fn report(self: &Arc<Self>, state: &State) {
+        self.look();
         // Its own cgroup was thawed meanwhile, or it came to another one.
         if self.held.load(Acquire) && !self.subject.held() {
             self.post_hold(state);

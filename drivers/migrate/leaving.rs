@@ -6,6 +6,7 @@
 //! until it runs. The order of the whole is in [`handover`](crate::handover).
 
 use crate::{
+    accounts,
     capture::Capture,
     deputy::{
         self,
@@ -199,7 +200,7 @@ impl Leaving {
             let _ = link::request(
                 journey.home,
                 op::GUEST_EXIT,
-                &deputy::killed(journey.pid),
+                &accounts::killed(journey.pid),
                 link::ANSWER_MS,
             );
             return;

@@ -3,8 +3,11 @@
 //! A parked task: interrupted from outside without a signal, and handed to the kernel's own handling of stops and freezes.
 
 use crate::{
+    attributes::LIMITS,
     memory::{
+        Bounds,
         NewMapping,
+        AUXV,
         PAGE_SIZE, //
     },
     own::Own,
@@ -23,8 +26,22 @@ use kernel::{
 /// `mov $34, %eax; syscall; jmp` back: the system call `pause`, for ever.
 const WAITING: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
 
+const SIGSTOP: u32 = 19;
+
 const IP: usize = 16;
 const ORIG_AX: usize = 15;
+
+/// Most bytes of arguments and environment that are kept.
+const MAX_SHOWN: usize = 256 * 1024;
+
+/// What a task without a program shows of the one that it had: bounds of its memory, arguments and environment. And its limits.
+pub struct Shell {
+    bounds: Bounds,
+    auxv: [u64; AUXV],
+    limits: [(u64, u64); LIMITS],
+    start: usize,
+    shown: KVVec<u8>,
+}
 
 impl Subject {
     /// Makes it leave an interruptible wait, now or at its next one, until it calls [`Own::clear_interrupt`].
@@ -37,6 +54,17 @@ impl Subject {
     pub fn stands_still(&self) -> bool {
         // SAFETY: The task is referenced; a plain read of a bit.
         unsafe { banyan_bindings::banyan_frozen(self.raw()) }
+    }
+
+    /// The signal that it is stopped by, if it is stopped.
+    pub fn stop_signal(&self) -> Option<u32> {
+        // SAFETY: A reference to the task is held; a plain read of a word.
+        let jobctl = unsafe { (&raw const (*self.raw()).jobctl).read_volatile() };
+        match jobctl as u32 & bindings::JOBCTL_STOP_SIGMASK {
+            _ if !self.stopped() => None,
+            0 => Some(SIGSTOP),
+            signal => Some(signal),
+        }
     }
 
     /// Whether it is stopped, as by SIGSTOP.
@@ -81,6 +109,63 @@ impl Own {
         self.unblock_signal(signal);
         // SAFETY: The current task.
         unsafe { bindings::send_sig(signal as i32, self.raw(), 1) };
+    }
+
+    /// Keeps what the task shows, before it loses it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    #[inline(never)]
+    pub fn shell(&self) -> Result<KBox<Shell>> {
+        let bounds = self.bounds();
+        let start = usize::try_from(bounds.arg_start)? & !(PAGE_SIZE - 1);
+        let end = usize::try_from(bounds.env_end)?;
+        let mut shown = KVVec::new();
+        // Page by page: the end may be missing.
+        for at in (start..end).step_by(PAGE_SIZE) {
+            let before = shown.len();
+            let page = UserSlice::new(UserPtr::from_addr(at), PAGE_SIZE);
+            if before >= MAX_SHOWN || page.read_all(&mut shown, GFP_KERNEL).is_err() {
+                shown.truncate(before);
+                break;
+            }
+        }
+        Ok(KBox::new(
+            Shell {
+                bounds,
+                auxv: self.auxv(),
+                limits: self.limits(),
+                start,
+                shown,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Gives the task, which has no memory, back what it showed.
+    ///
+    /// # Errors
+    ///
+    /// Those of mapping and writing it.
+    #[inline(never)]
+    pub fn put_on(&self, shell: &Shell) -> Result {
+        self.set_limits(&shell.limits);
+        self.set_bounds(&shell.bounds, &shell.auxv)?;
+        if shell.shown.is_empty() {
+            return Ok(());
+        }
+        let pages = NewMapping {
+            start: shell.start,
+            len: shell.shown.len(),
+            read: true,
+            write: true,
+            ..Default::default()
+        };
+        self.map(&pages, None)?;
+        UserSlice::new(UserPtr::from_addr(shell.start), shell.shown.len())
+            .writer()
+            .write_slice(&shell.shown)
     }
 
     /// Makes a page of the task's own with a program that does nothing but wait. Returns its address.

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a guest has used and how it ended, as its home is told and as the deputy shows it.
+
+use banyan_wire::guest::{
+    GuestExit,
+    Usage, //
+};
+
+const SIGKILL: i32 = 9;
+
+/// What the parent hears if the guest's node died.
+pub fn killed(pid: i32) -> GuestExit {
+    GuestExit {
+        pid,
+        status: SIGKILL,
+        utime_ns: 0,
+        stime_ns: 0,
+        maxrss_kib: 0,
+        minflt: 0,
+        majflt: 0,
+        nvcsw: 0,
+        nivcsw: 0,
+        inblock: 0,
+        oublock: 0,
+    }
+}
+
+/// What a guest had used when it ended.
+pub fn of_exit(exit: &GuestExit) -> kernel_ext::usage::Usage {
+    kernel_ext::usage::Usage {
+        utime_ns: exit.utime_ns,
+        stime_ns: exit.stime_ns,
+        maxrss_kib: exit.maxrss_kib,
+        minflt: exit.minflt,
+        majflt: exit.majflt,
+        nvcsw: exit.nvcsw,
+        nivcsw: exit.nivcsw,
+        inblock: exit.inblock,
+        oublock: exit.oublock,
+        ..Default::default()
+    }
+}
+
+/// What a guest has used so far.
+pub fn of_report(report: &Usage) -> kernel_ext::usage::Usage {
+    kernel_ext::usage::Usage {
+        utime_ns: report.utime_ns,
+        stime_ns: report.stime_ns,
+        minflt: report.minflt,
+        majflt: report.majflt,
+        ..Default::default()
+    }
+}
