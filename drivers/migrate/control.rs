@@ -7,6 +7,7 @@ use crate::{
         self,
         Arrival, //
     },
+    drain,
     files,
     handover,
     link,
@@ -20,7 +21,6 @@ use banyan_wire::{
         Clocks,
         ExplainReply,
         ExplainRequest,
-        HomeCause,
         MigrateReply,
         MigrateRequest,
         REQUEST_PRIVILEGED, //
@@ -98,7 +98,7 @@ pub fn ioctl(state: &Arc<State>, command: u32, argument: usize) -> Result<isize>
         SERVE_FAILED => serve_failed(state, argument),
         SERVE_STATE => serve_state(state, argument),
         LIST => list(state, argument),
-        DRAIN => drain(state, argument),
+        DRAIN => empty(state, argument),
         MOUNTS => {
             admin()?;
             files::tell_mounts(argument)
@@ -406,7 +406,7 @@ fn list(state: &Arc<State>, argument: usize) -> Result<isize> {
     Ok(0)
 }
 
-fn drain(state: &Arc<State>, argument: usize) -> Result<isize> {
+fn empty(state: &Arc<State>, argument: usize) -> Result<isize> {
     admin()?;
     let mut call: Drain = device_arg::read(argument)?;
     if call.flags & !DRAIN_KEEP_OUT != 0 {
@@ -415,29 +415,11 @@ fn drain(state: &Arc<State>, argument: usize) -> Result<isize> {
     if call.flags & DRAIN_KEEP_OUT != 0 {
         state.keep_out.store(true, Relaxed);
     }
-    let mut hold = |pid: i32, reply: &MigrateReply| {
-        if reply.reason == 0 {
-            call.moved = call.moved.saturating_add(1);
-        } else if call.pid == 0 && reply.reason != Reason::NoSuchProcess.code() {
-            call.pid = pid;
-            call.reason = u32::from(reply.reason);
-        }
-    };
-    for guest in state.guests.snapshot().iter() {
-        hold(
-            guest.pid,
-            &handover::depart(state, &guest.subject, guest.home),
-        );
-    }
-    for deputy in state.deputies.snapshot().iter() {
-        let wanted = banyan_wire::migrate::ComeHome {
-            pid: deputy.pid,
-            cause: HomeCause::Drain,
-            _pad: 0,
-        };
-        let reply = link::ask(deputy.place().node, op::COME_HOME, &wanted, 600_000)
-            .unwrap_or_else(|_| handover::refused(Reason::Transport, None));
-        hold(deputy.pid, &reply);
+    let drained = drain::run(state)?;
+    call.moved = drained.moved;
+    if let Some((pid, reason)) = drained.held {
+        call.pid = pid;
+        call.reason = u32::from(reason);
     }
     device_arg::write(argument, &call)?;
     if call.pid != 0 {

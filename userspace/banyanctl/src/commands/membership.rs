@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `join`, `leave`, `drain` and `unload`: this node comes into the cluster and goes out of it.
 
-use std::{io::Write, path::Path, process::Command, thread, time::Duration};
+use std::{io::Write, path::Path, process::Command, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use banyan_sys::wire::{
-    uapi::{node_state, NodeRecord, DRAIN_KEEP_OUT},
-    Reason, //
+use banyan_sys::{
+    wire::{
+        uapi::{node_state, NodeRecord, DRAIN_KEEP_OUT},
+        Reason, //
+    },
+    Device, //
 };
 use serde::Serialize;
 
@@ -56,6 +59,46 @@ struct DrainJson {
     reason_code: u32,
 }
 
+/// Time between two lines of [`Progress`].
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// Tells on standard error, now and then, how many processes are left while this node is emptied; until it is dropped.
+struct Progress {
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Progress {
+    fn start() -> Self {
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            // Without the device there is nothing to tell, and the caller says why.
+            let Ok(device) = Device::open() else {
+                return;
+            };
+            while ended.recv_timeout(PROGRESS) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Ok(processes) = device.processes() {
+                    eprintln!("draining: {} processes are left", processes.len());
+                }
+            }
+        });
+        Self {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say but what it has printed.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Empties this node; `Ok` holds the number of processes that moved, `Err` which one holds it.
 fn empty(control: &impl Control, flags: u32) -> (DrainJson, Result<(), Failure>) {
     let answer = control.drain(flags);
@@ -90,7 +133,9 @@ pub fn drain(
     output: Output,
     out: &mut dyn Write,
 ) -> Result<Status> {
+    let progress = Progress::start();
     let (json, result) = empty(control, if keep_out { DRAIN_KEEP_OUT } else { 0 });
+    drop(progress);
     if output.json {
         print_json(&json, out)?;
     }

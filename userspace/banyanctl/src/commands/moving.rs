@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::Result;
 use banyan_sys::wire::{
     codec::text_of,
+    cpu,
     uapi::{ReasonRecord, MIGRATE_WAIT},
     Reason, //
 };
@@ -57,6 +58,12 @@ fn subject(code: u16, number: u32) -> Option<String> {
         {
             Some(format!("process {number}"))
         }
+        Reason::PidTaken if number != 0 => Some(format!("process {number}")),
+        Reason::NoMemory if number != 0 => Some(format!("{number} MiB are needed")),
+        Reason::CpuFeature if number != 0 => {
+            Some(cpu::name(number).map_or_else(|| format!("feature {number}"), str::to_owned))
+        }
+        Reason::XsaveLayout => Some(format!("component {number}")),
         Reason::Threads if number != 0 => Some(format!("{number} threads")),
         // Every reason about files is about a descriptor; of the codes for files one speaks of all of them.
         _ if (20..50).contains(&code)
@@ -298,7 +305,9 @@ mod tests {
             reasons: vec![
                 reason(Reason::Socket, 5, "tcp 10.0.0.1:22"),
                 reason(Reason::SharedMemory, 0x7f123, ""),
-                reason(Reason::CpuFeature, 0, "avx512f"),
+                reason(Reason::CpuFeature, 9 * 32 + 16, ""),
+                reason(Reason::NoMemory, 286, ""),
+                reason(Reason::KernelAbi, 0, "7.3.5"),
             ],
             ..Fake::default()
         };
@@ -312,7 +321,9 @@ mod tests {
             "Process 77 cannot move to node 3 (cedar):\n\
              \x20 it has a socket open: descriptor 5: tcp 10.0.0.1:22  [socket, 20]\n\
              \x20 it shares memory with another process: at 0x7f123000  [shared-memory, 6]\n\
-             \x20 the node's CPU lacks a feature that its state needs: avx512f  [cpu-feature, 105]\n"
+             \x20 the node's CPU lacks a feature that its state needs: avx512f  [cpu-feature, 105]\n\
+             \x20 there is not enough memory: 286 MiB are needed  [no-memory, 108]\n\
+             \x20 the node runs another kernel: 7.3.5  [kernel-abi, 106]\n"
         );
         let mut out = Vec::new();
         explain(&fake, 77, None, JSON, &mut out).unwrap();
