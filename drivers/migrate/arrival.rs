@@ -127,10 +127,8 @@ pub fn object(state: &State, offer: &Offer, reasons: &mut Reasons) {
 
 /// What is against an offer in this machine's CPU.
 fn object_to_cpu(offer: &Offer, reasons: &mut Reasons) {
-    let (Ok(ours), Ok(theirs)) = (
-        banyan::own_features(),
-        banyan::peer_features(offer.source),
-    ) else {
+    let (Ok(ours), Ok(theirs)) = (banyan::own_features(), banyan::peer_features(offer.source))
+    else {
         return reasons.push(Reason::Transport, 0);
     };
     for feature in banyan_wire::cpu::missing(&offer.cpu, &ours.cpu) {

@@ -181,7 +181,9 @@ pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>,
             let mut out = KVVec::new();
             append(&mut out, &reasons)?;
             match wanted.node {
-                Some(target) if Some(target) != banyan::this_node() && banyan::is_member(target) => {
+                Some(target)
+                    if Some(target) != banyan::this_node() && banyan::is_member(target) =>
+                {
                     out.extend_from_slice(&asked(state, &subject, target)?, GFP_KERNEL)?;
                 }
                 _ => (),
