@@ -55,6 +55,7 @@ use kernel_ext::{
     own::Own,
     signals::Waiting,
     subject::Subject,
+    usage::ShownMemory,
     wait::{
         Interrupt,
         WaitQueue, //
@@ -113,6 +114,8 @@ pub struct Deputy {
     signals: Atomic<u64>,
     /// The page where it waits if it enters user mode, 0 if there is none yet.
     room: Atomic<usize>,
+    /// The guest's memory, for `ps`.
+    shown: Option<ShownMemory>,
     cpu_ns: Atomic<u64>,
     rss_kib: Atomic<u64>,
     /// Its cgroup is frozen, so that the guest has to stand still.
@@ -157,6 +160,7 @@ impl Deputy {
                 wake <- WaitQueue::new(),
                 signals: Atomic::new(0),
                 room: Atomic::new(0),
+                shown: ShownMemory::new(own),
                 cpu_ns: Atomic::new(0),
                 rss_kib: Atomic::new(0),
                 frozen: Atomic::new(false),
@@ -358,6 +362,7 @@ impl Deputy {
                 Next::Arrive(arrival) => {
                     own.clear_interrupt();
                     let shell = own.shell();
+                    self.show(0);
                     if arrival::become_process(own, state, &arrival) {
                         self.forget(state);
                         return Outcome::Resume;
@@ -385,6 +390,7 @@ impl Deputy {
                 }
                 Next::Usage(usage) => {
                     own.set_usage(&accounts::of_report(&usage));
+                    self.show(usage.rss_kib);
                     continue;
                 }
                 Next::Nothing => (),
@@ -431,6 +437,12 @@ impl Deputy {
                 self.forget(state);
                 Outcome::Exit(SIGKILL)
             }
+        }
+    }
+
+    fn show(&self, rss_kib: u64) {
+        if let Some(shown) = &self.shown {
+            shown.set(rss_kib);
         }
     }
 

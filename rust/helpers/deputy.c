@@ -117,3 +117,28 @@ void banyan_set_usage(const struct banyan_usage *usage)
 	signal->maxrss = max_t(u64, signal->maxrss, usage->maxrss_kib >> (PAGE_SHIFT - 10));
 	write_sequnlock_irqrestore(&signal->stats_lock, flags);
 }
+
+struct mm_struct *banyan_hold_mm(void)
+{
+	mmgrab(current->mm);
+	return current->mm;
+}
+
+void banyan_show_pages(struct mm_struct *mm, long change)
+{
+	/* As add_mm_counter() does, whose tracepoint is not exported. */
+	percpu_counter_add(&mm->rss_stat[MM_ANONPAGES], change);
+}
+
+void banyan_spare_mm(struct mm_struct *mm, bool spare)
+{
+	if (spare)
+		mm_flags_set(MMF_OOM_SKIP, mm);
+	else
+		mm_flags_clear(MMF_OOM_SKIP, mm);
+}
+
+void banyan_drop_mm(struct mm_struct *mm)
+{
+	mmdrop(mm);
+}

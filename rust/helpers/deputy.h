@@ -5,6 +5,7 @@
 
 #include <linux/types.h>
 
+struct mm_struct;
 struct task_struct;
 
 /* Makes the task leave an interruptible wait, now or at its next one, until it calls the second. */
@@ -45,5 +46,14 @@ void banyan_usage_of(struct task_struct *task, struct banyan_usage *usage);
 
 /* Makes the current task, which has one thread, appear to have used this and no more. Figures do not fall. */
 void banyan_set_usage(const struct banyan_usage *usage);
+
+/*
+ * Takes a reference to the address space of the current task, which keeps its counters from being checked and freed. Then changes the
+ * resident pages that it appears to have, and says whether the OOM killer passes it over, which would free nothing by ending its tasks.
+ */
+struct mm_struct *banyan_hold_mm(void);
+void banyan_show_pages(struct mm_struct *mm, long change);
+void banyan_spare_mm(struct mm_struct *mm, bool spare);
+void banyan_drop_mm(struct mm_struct *mm);
 
 #endif

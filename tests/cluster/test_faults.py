@@ -26,11 +26,11 @@ def passed(cluster, node, point):
 
 
 def copies(cluster, pid, nodes=None):
-    """The nodes where the process has memory: a deputy has next to none."""
+    """The nodes where the process has mappings: a deputy has next to none, though it shows the guest's memory as its own."""
     found = []
     for node in nodes or cluster.nodes:
-        words = cluster.sh(node, f"ps -o rss=,stat=,comm= -p {pid} || true").split()
-        if len(words) == 3 and words[2] == "counter" and int(words[0]) > 400 and words[1][0] != "Z":
+        words = cluster.sh(node, f"ps -o vsz=,stat=,comm= -p {pid} || true").split()
+        if len(words) == 3 and words[2] == "counter" and int(words[0]) > 1000 and words[1][0] != "Z":
             found.append(node)
     return found
 

@@ -108,3 +108,38 @@ def test_deputy_after_a_failed_return(cluster):
     cluster.sh(1, f"banyanctl migrate --wait {pid} 1")
     assert shown() == ("sleep 300 0", "MARK=here", "20")
     cluster.sh(1, f"kill -KILL {pid}")
+
+
+@pytest.mark.limit(150)
+@pytest.mark.parametrize("end", ["home", "killed", "killed-frozen", "exit"])
+def test_ps_shows_the_memory_of_the_guest(cluster, end):
+    """At home, as if it were there; the kernel's own count is right again whatever ends it (else it would say BUG), and the OOM
+    killer does not take the deputy for a large process."""
+    pid = cluster.sh(1, "python3 -c 'import signal, sys, time; b = bytearray(40 << 20); "
+                        "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3)); time.sleep(300)' "
+                        "</dev/null >/dev/null 2>&1 & echo $!")
+
+    def shown(node=1):
+        return int(cluster.sh(node, f"ps -o rss= -p {pid}") or "0") >> 10
+
+    cluster.until("it has its memory", limit=30, condition=lambda: shown() >= 40)
+    at_home = shown()
+    cluster.sh(1, f"banyanctl migrate --wait {pid} 2")
+    cluster.until("ps shows it at home", limit=15, condition=lambda: 40 <= shown() <= at_home + 20)
+    assert abs(shown() - shown(2)) <= 8
+    assert cluster.sh(1, f"cat /proc/{pid}/oom_score") == "0"
+    if end == "home":
+        cluster.sh(1, f"banyanctl migrate --wait {pid} 1")
+        assert 40 <= shown() <= at_home + 20
+        assert cluster.sh(1, f"cat /proc/{pid}/oom_score") != "0"
+        cluster.sh(1, f"kill -KILL {pid}")
+    elif end == "killed":
+        cluster.sh(1, f"kill -KILL {pid}")
+    elif end == "exit":
+        cluster.sh(1, f"kill -USR1 {pid}")
+    else:
+        group = "/sys/fs/cgroup/banyan-shown"
+        cluster.sh(1, f"mkdir -p {group}; echo {pid} >{group}/cgroup.procs; echo 1 >{group}/cgroup.freeze; sleep 1; kill -KILL {pid}")
+        cluster.until("its cgroup is empty", limit=15, condition=lambda: cluster.status_of(1, f"rmdir {group}") == 0)
+    for node in (1, 2):
+        gone(cluster, node, pid, limit=15)
