@@ -115,7 +115,7 @@ def test_deputy_after_a_failed_return(cluster):
 def test_ps_shows_the_memory_of_the_guest(cluster, end):
     """At home, as if it were there; the kernel's own count is right again whatever ends it (else it would say BUG), and the OOM
     killer does not take the deputy for a large process."""
-    pid = cluster.sh(1, "python3 -c 'import signal, sys, time; b = bytearray(40 << 20); "
+    pid = cluster.sh(1, "python3 -c 'import signal, sys, time; b = b\"x\" * (40 << 20); "
                         "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3)); time.sleep(300)' "
                         "</dev/null >/dev/null 2>&1 & echo $!")
 
