@@ -6,6 +6,7 @@ use crate::{
     own::Own,
     subject::Subject, //
 };
+pub use banyan_bindings::banyan_usage as Usage;
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -14,7 +15,6 @@ use kernel::{
         Full, //
     }, //
 };
-pub use banyan_bindings::banyan_usage as Usage;
 
 impl Subject {
     /// What it has used so far, or in all if it has ended.

@@ -139,7 +139,8 @@ def test_ps_shows_the_memory_of_the_guest(cluster, end):
         cluster.sh(1, f"kill -USR1 {pid}")
     else:
         group = "/sys/fs/cgroup/banyan-shown"
-        cluster.sh(1, f"mkdir -p {group}; echo {pid} >{group}/cgroup.procs; echo 1 >{group}/cgroup.freeze; sleep 1; kill -KILL {pid}")
+        cluster.sh(1, f"mkdir -p {group}; echo {pid} >{group}/cgroup.procs; echo 1 >{group}/cgroup.freeze; sleep 1; "
+                      f"kill -KILL {pid}")
         cluster.until("its cgroup is empty", limit=15, condition=lambda: cluster.status_of(1, f"rmdir {group}") == 0)
     for node in (1, 2):
         gone(cluster, node, pid, limit=15)
