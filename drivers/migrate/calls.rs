@@ -49,6 +49,7 @@ use kernel_ext::{
         Decide,
         Verdict, //
     },
+    caller,
     clock,
     file::Facts,
     file_numbers::{
@@ -58,7 +59,6 @@ use kernel_ext::{
         S_IFMT,
         S_IFSOCK, //
     },
-    own::Own,
     paths,
     subject::Subject,
     wait::{
@@ -178,7 +178,7 @@ impl CallsHome {
 pub struct GuestCalls;
 
 impl Decide for GuestCalls {
-    fn decide(own: Option<&Own>, asked: &Asked) -> Verdict {
+    fn decide(asked: &Asked) -> Verdict {
         let Ok(state) = state::get() else {
             return Verdict::Through;
         };
@@ -186,13 +186,10 @@ impl Decide for GuestCalls {
         let Some(guest) = state.guests.get(pid) else {
             return Verdict::Through;
         };
-        if !goes_home(asked, pid) {
-            return Verdict::Through;
-        }
-        match own {
-            Some(own) => go_home(&state, &guest, own, asked),
-            // It has become something that cannot move; the calls by which it could are those that go home.
-            None => Verdict::Fail(EREMOTEIO),
+        if goes_home(asked, pid) {
+            go_home(&state, &guest, asked)
+        } else {
+            Verdict::Through
         }
     }
 }
@@ -304,11 +301,11 @@ fn is_everywhere(facts: &Facts) -> bool {
 }
 
 /// Moves the guest home with its call.
-fn go_home(state: &Arc<State>, guest: &Arc<Guest>, own: &Own, asked: &Asked) -> Verdict {
+fn go_home(state: &Arc<State>, guest: &Arc<Guest>, asked: &Asked) -> Verdict {
     let (mut tries, mut busy) = (0, 0);
     let reason = loop {
         // A move that is under way, or a signal: the call begins anew after it, wherever that is.
-        if own.signal_pending() {
+        if caller::signal_pending() {
             return Verdict::Restart;
         }
         if guest.failed_to_go_home() > FAILED_MOVES {

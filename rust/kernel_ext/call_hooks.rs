@@ -51,7 +51,7 @@ impl Asked {
 /// Who decides about the hooked calls of marked tasks.
 pub trait Decide {
     /// Decides about one, in the task's own context. May sleep; waits end on a signal.
-    fn decide(own: Option<&Own>, asked: &Asked) -> Verdict;
+    fn decide(asked: &Asked) -> Verdict;
 }
 
 static HOOKED: Atomic<bool> = Atomic::new(false);
@@ -121,8 +121,7 @@ unsafe extern "C" fn instead<D: Decide>(
         number: u16::try_from(number).unwrap_or(u16::MAX),
         arguments: [user.di, user.si, user.dx, user.r10, user.r8, user.r9].map(|word| word as u64),
     };
-    let own = Own::of_caller().ok();
-    match D::decide(own.as_ref(), &asked) {
+    match D::decide(&asked) {
         // SAFETY: The arguments are those given to this function.
         Verdict::Through => unsafe { banyan_bindings::banyan_call_through(registers, number) },
         // SAFETY: In a system call of the current task, whose result this is.

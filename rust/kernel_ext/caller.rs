@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who asks: the rights of the current task, and to whom another one belongs.
+//! Who asks: the rights of the current task, whether it is wanted elsewhere, and to whom another one belongs.
 
 use crate::subject::Subject;
 use kernel::bindings;
@@ -28,6 +28,12 @@ pub fn capable(capability: Capability) -> bool {
 pub fn euid() -> u32 {
     // SAFETY: The credentials of the current task stay while it runs this.
     unsafe { (*(*bindings::get_current()).cred).euid.val }
+}
+
+/// Whether anything asks the current task to leave an interruptible wait: a signal, or work at the border.
+pub fn signal_pending() -> bool {
+    // SAFETY: Asks about the current task.
+    unsafe { bindings::signal_pending(bindings::get_current()) != 0 }
 }
 
 impl Subject {
