@@ -281,6 +281,28 @@ bool banyan_shadow_stack(struct task_struct *task)
 #endif
 }
 
+bool banyan_sem_undo(struct task_struct *task)
+{
+	/* How the list begins in ipc/sem.c, which keeps it to itself. */
+	struct undo_list {
+		refcount_t references;
+		spinlock_t lock;
+		struct list_head undos;
+	} *list;
+	struct list_head *first;
+
+	list = (struct undo_list *)READ_ONCE(task->sysvsem.undo_list);
+	if (!list)
+		return false;
+	/*
+	 * Starting a thread makes an empty one, which stays. If it goes meanwhile, or looks otherwise in another kernel, what is read is not
+	 * the address that an empty list has in it, and the answer is the careful one.
+	 */
+	if (copy_from_kernel_nofault(&first, &list->undos.next, sizeof(first)))
+		return true;
+	return first != &list->undos;
+}
+
 u32 banyan_other_namespaces(struct task_struct *task)
 {
 	struct nsproxy first = {};

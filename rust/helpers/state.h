@@ -84,6 +84,9 @@ bool banyan_confined(struct task_struct *task);
 /* Whether a task runs with a user shadow stack. */
 bool banyan_shadow_stack(struct task_struct *task);
 
+/* Whether a task has, or may have, values to undo on System V semaphores. */
+bool banyan_sem_undo(struct task_struct *task);
+
 enum banyan_namespace {
 	BANYAN_NS_MNT = 1,
 	BANYAN_NS_PID = 2,

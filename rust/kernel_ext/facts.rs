@@ -138,7 +138,7 @@ impl Subject {
                 io_uring: !task.io_uring.is_null(),
                 perf: !task.perf_event_ctxp.is_null(),
                 uprobes: !task.utask.is_null(),
-                sem_undo: !task.sysvsem.undo_list.is_null(),
+                sem_undo: banyan_bindings::banyan_sem_undo(raw),
                 pi_futex: !empty(&raw const task.futex.pi_state_list),
                 compat: task.thread_info.flags & COMPAT_FLAGS != 0
                     || !task.futex.compat_robust_list.is_null(),

@@ -30,6 +30,18 @@ def test_a_thread_is_started_at_home(cluster, bench):  # noqa: F811
     assert cluster.sh(1, f"cat {bench}/threads.out").split("\n") == ["ready", "from a thread"]
 
 
+@pytest.mark.limit(100)
+def test_a_process_whose_threads_have_ended_moves(cluster, bench):  # noqa: F811
+    program = ("import threading, time\n"
+               "t = threading.Thread(target=print, args=('from a thread',)); t.start(); t.join()\n"
+               "print('ready', flush=True); time.sleep(4); print('done')")
+    cluster.sh(1, f"cd {bench}; cat >threads.py <<'X'\n{program}\nX\n"
+                  "python3 threads.py >threads.out 2>&1 </dev/null & P=$!; "
+                  "for i in $(seq 40); do sleep 0.5; grep -q ready threads.out && break; done; "
+                  "banyanctl migrate --wait $P 3 && wait $P")
+    assert cluster.sh(1, f"cat {bench}/threads.out").split("\n") == ["from a thread", "ready", "done"]
+
+
 def hooked(cluster, node):
     return cluster.sh(node, "sed -n 's/^hooked //p' /sys/kernel/debug/banyan_migrate/calls") == "1"
 
