@@ -365,16 +365,17 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     let received = faults::pass(Point::Rebuild).map_err(|_| ECANCELED);
     let received = received.and_then(|()| {
         if arrival.homeward {
-            return Ok(());
+            return Ok(None);
         }
-        state.calls.hook().map_err(|reason| {
+        state.calls.hook().map(Some).map_err(|reason| {
             arrival.abort(reason, true);
             EREMOTEIO
         })
     });
-    let received = received.and_then(|()| rebuild.receive(own)).and_then(|()| {
-        if !arrival.homeward {
-            let new = Guest::new(own, &rebuild.journey, state)?;
+    let received = received.and_then(|hooked| {
+        rebuild.receive(own)?;
+        if let Some(hooked) = hooked {
+            let new = Guest::new(own, &rebuild.journey, hooked, state)?;
             state.guests.insert(new.pid, new.clone())?;
             guest = Some(new);
         }

@@ -87,7 +87,7 @@ impl Drop for MigrateModule {
         drop(self.registration.take());
         self.state.errands.stop();
         drop(self.keeper.take());
-        self.state.calls.unhook();
+        self.state.calls.stop();
         drop(self.files.take());
         state::State::stop();
         boundary::synchronize();

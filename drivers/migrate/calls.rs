@@ -31,7 +31,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc,
@@ -85,6 +87,10 @@ const PATH_MAX: usize = 4096;
 pub struct CallsHome {
     #[pin]
     hooks: Mutex<Option<CallHooks<GuestCalls>>>,
+    /// Guests, and arrivals that become guests.
+    users: Atomic<u32>,
+    /// Whether they are on, for a look without the lock.
+    on: Atomic<bool>,
     /// Since when they are not needed, milliseconds of `CLOCK_MONOTONIC`; 0 if they are.
     idle_since: Atomic<u64>,
     /// Calls of the table that could not be hooked.
@@ -100,6 +106,8 @@ impl CallsHome {
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             hooks <- new_mutex!(None, "banyan call hooks"),
+            users: Atomic::new(0),
+            on: Atomic::new(false),
             idle_since: Atomic::new(0),
             missing: Atomic::new(0),
             went_home: Atomic::new(0),
@@ -107,16 +115,18 @@ impl CallsHome {
         })
     }
 
-    /// Puts the hooks on, if they are not.
+    /// Puts the hooks on, if they are not; they stay while the value lives.
     ///
     /// # Errors
     ///
     /// `CallHooks` if another tool holds one of the calls, `NoMemory`.
-    pub fn hook(&self) -> Result<(), Reason> {
-        self.idle_since.store(0, Relaxed);
+    pub fn hook(self: &Arc<Self>) -> Result<Hooked, Reason> {
+        self.users.fetch_add(1, Full);
+        // From here on the drop of this counts it out.
+        let hooked = Hooked(self.clone());
         let mut hooks = self.hooks.lock();
         if hooks.is_some() {
-            return Ok(());
+            return Ok(hooked);
         }
         let begun = clock::monotonic_ns();
         let names = CALLS
@@ -133,22 +143,32 @@ impl CallsHome {
         })?;
         self.missing.store(missing, Relaxed);
         *hooks = Some(new);
+        self.on.store(true, Relaxed);
         pr_debug!(
             "system calls hooked in {} us\n",
             clock::monotonic_ns().saturating_sub(begun) / 1000
         );
-        Ok(())
+        Ok(hooked)
     }
 
-    /// Takes them off. May take a while.
+    /// Takes them off, unless somebody needs them. May take a while.
     pub fn unhook(&self) {
-        let former = self.hooks.lock().take();
-        drop(former);
+        let mut hooks = self.hooks.lock();
+        // Whoever counts himself in from here on waits for the lock, and puts them on again.
+        if self.users.load(Acquire) == 0 {
+            *hooks = None;
+            self.on.store(false, Relaxed);
+        }
+    }
+
+    /// Takes them off for good. To be called when there are no guests any more.
+    pub fn stop(&self) {
+        *self.hooks.lock() = None;
     }
 
     /// Whether they have not been needed for so long that they should go. To be asked now and then.
-    pub fn have_rested(&self, guests: bool) -> bool {
-        if guests {
+    pub fn have_rested(&self) -> bool {
+        if self.users.load(Relaxed) != 0 || !self.on.load(Relaxed) {
             self.idle_since.store(0, Relaxed);
             return false;
         }
@@ -166,11 +186,20 @@ impl CallsHome {
     pub fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_fmt(fmt!(
             "hooked {}\nmissing {}\nwent_home {}\nfailed {}\n",
-            u32::from(self.hooks.lock().is_some()),
+            u32::from(self.on.load(Relaxed)),
             self.missing.load(Relaxed),
             self.went_home.load(Relaxed),
             self.failed.load(Relaxed)
         ))
+    }
+}
+
+/// Keeps the hooks on: one for each guest, from before it is rebuilt until it has gone.
+pub struct Hooked(Arc<CallsHome>);
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Full);
     }
 }
 
@@ -231,7 +260,11 @@ fn leads_home(asked: &Asked, argument: PathArgument, pid: i32) -> bool {
     };
     let length = text.to_bytes().len();
     // An empty one stands for the descriptor itself.
-    if length == 0 || length >= PATH_MAX - 1 || table::is_of_the_machine(text.to_bytes(), pid) {
+    let opens = table::opens(asked.number);
+    if length == 0
+        || length >= PATH_MAX - 1
+        || table::is_of_the_machine(text.to_bytes(), pid, opens)
+    {
         return false;
     }
     /// `AT_FDCWD`.

@@ -6,6 +6,7 @@
 //! and how they end, and lets arrivals that nobody claims go.
 
 use crate::{
+    calls::Hooked,
     capture::Journey,
     deputy::Deputy,
     link,
@@ -101,6 +102,8 @@ pub struct Guest {
     homeward: Atomic<u32>,
     /// Lets its system calls be decided about.
     mark: CallMark,
+    /// Keeps the calls hooked.
+    _hooked: Hooked,
 }
 
 impl Guest {
@@ -109,7 +112,7 @@ impl Guest {
     /// # Errors
     ///
     /// `ENOMEM`, `ESRCH`.
-    pub fn new(own: &Own, journey: &Journey, state: &State) -> Result<Arc<Self>> {
+    pub fn new(own: &Own, journey: &Journey, hooked: Hooked, state: &State) -> Result<Arc<Self>> {
         let subject = Subject::current();
         let watch = ExitWatch::new(&subject, state.reaper.clone())?;
         let mark = CallMark::new(own)?;
@@ -129,6 +132,7 @@ impl Guest {
                 tries: Atomic::new(0),
                 homeward: Atomic::new(0),
                 mark,
+                _hooked: hooked,
             }),
             GFP_KERNEL,
         )
@@ -307,9 +311,7 @@ impl BoundaryWork for Hold {
 fn rest(state: &Arc<State>) {
     let idle = state.clone();
     let spawned = state.errands.spawn(fmt!("banyan/unhook"), move || {
-        if idle.guests.is_empty() {
-            idle.calls.unhook();
-        }
+        idle.calls.unhook();
     });
     if let Err(e) = spawned {
         pr_debug!("hooks stay on: {:?}\n", e);
@@ -349,7 +351,7 @@ pub fn keeper(state: Arc<State>) {
         for arrival in state.arrivals.snapshot().iter() {
             arrival.expire(&state);
         }
-        if report && state.calls.have_rested(!state.guests.is_empty()) {
+        if report && state.calls.have_rested() {
             rest(&state);
         }
         // Those that left for the kernel before this round have had their moment.

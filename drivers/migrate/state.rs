@@ -70,8 +70,7 @@ pub struct State {
     #[pin]
     pub errands: ThreadGroup,
     /// Hooks on the system calls of guests.
-    #[pin]
-    pub calls: CallsHome,
+    pub calls: Arc<CallsHome>,
     /// The module goes.
     pub stopping: Atomic<bool>,
     /// No guests are taken.
@@ -87,6 +86,7 @@ impl State {
     /// `ENOMEM`.
     pub fn start(module: &'static ThisModule) -> Result<Arc<Self>> {
         let reaper = Arc::pin_init(WaitQueue::new(), GFP_KERNEL)?;
+        let calls = Arc::pin_init(CallsHome::new(), GFP_KERNEL)?;
         let state = Arc::pin_init(
             pin_init!(Self {
                 module,
@@ -100,7 +100,7 @@ impl State {
                 served_ms: Atomic::new(0),
                 reaper,
                 errands <- ThreadGroup::new(MAX_ERRANDS),
-                calls <- CallsHome::new(),
+                calls,
                 stopping: Atomic::new(false),
                 keep_out: Atomic::new(false),
                 // Not the same after the module was loaded again: an old move is never taken for a new one.

@@ -115,6 +115,11 @@ const CARRIED_OPTIONS: &[u32] = &[
     0x5356_4d41, // PR_SET_VMA
 ];
 
+/// Whether a call opens the file that its path names.
+pub fn opens(number: u16) -> bool {
+    matches!(number, 2 | 85 | 257 | 437)
+}
+
 /// Whether `prctl` with this option is made where the guest runs.
 pub fn prctl_is_local(option: u32) -> bool {
     CARRIED_OPTIONS.contains(&option)
@@ -122,8 +127,8 @@ pub fn prctl_is_local(option: u32) -> bool {
 
 /// Whether a path names something that is opened where the guest runs although it is not on a shared mount: devices that are alike
 /// everywhere, its own directory in `/proc`, and what says how many CPUs and how much memory the machine has, as `sched_getaffinity` and
-/// `getcpu` do.
-pub fn is_of_the_machine(path: &[u8], own_pid: i32) -> bool {
+/// `getcpu` do. `opens`: the call opens it, and does not only ask for what it is.
+pub fn is_of_the_machine(path: &[u8], own_pid: i32, opens: bool) -> bool {
     const DEVICES: &[&[u8]] = &[
         b"/dev/null",
         b"/dev/zero",
@@ -156,13 +161,18 @@ pub fn is_of_the_machine(path: &[u8], own_pid: i32) -> bool {
         return false;
     };
     let first = rest.split(|&byte| byte == b'/').next().unwrap_or(rest);
-    // What its parent is, its open files and its name spaces are those of the task at this node: these are asked at home.
-    let second = rest.split(|&byte| byte == b'/').nth(1).unwrap_or(b"");
-    let carried = !matches!(
-        second,
-        b"ns" | b"root" | b"cgroup" | b"mountinfo" | b"mounts" | b"fd" | b"map_files"
-    );
+    // Its name spaces are those of its home. Its descriptors have the same names everywhere, but opening one anew is for the owner.
+    let carried = match second_part(rest) {
+        b"ns" | b"root" | b"cgroup" | b"mountinfo" | b"mounts" | b"map_files" => false,
+        b"fd" => !opens,
+        _ => true,
+    };
     carried && (first == b"self" || first == b"thread-self" || number(first) == Some(own_pid))
+}
+
+/// What is between the first slash of a path and the next.
+fn second_part(path: &[u8]) -> &[u8] {
+    path.split(|&byte| byte == b'/').nth(1).unwrap_or(b"")
 }
 
 /// A decimal number without anything around it.
@@ -208,7 +218,7 @@ mod tests {
             "/proc/self",
             "/dev/null",
         ] {
-            assert!(is_of_the_machine(path.as_bytes(), 7), "{path}");
+            assert!(is_of_the_machine(path.as_bytes(), 7, true), "{path}");
         }
         for path in [
             "/proc/8/maps",
@@ -219,8 +229,11 @@ mod tests {
             "/tmp/proc/self/maps",
             "",
             "/proc/self/cgroup",
+            "/proc/self/fd/0",
         ] {
-            assert!(!is_of_the_machine(path.as_bytes(), 7), "{path}");
+            assert!(!is_of_the_machine(path.as_bytes(), 7, true), "{path}");
         }
+        assert!(is_of_the_machine(b"/proc/self/fd/0", 7, false));
+        assert!(!is_of_the_machine(b"/proc/self/ns/time", 7, false));
     }
 }
