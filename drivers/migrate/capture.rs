@@ -50,7 +50,7 @@ pub struct Journey {
     pub source: NodeId,
     /// Where it goes.
     pub target: NodeId,
-    /// Times that it has moved, this one included.
+    /// The number of this move: see [`first_move`](banyan_wire::migrate::first_move).
     pub moves: u32,
 }
 

@@ -18,6 +18,7 @@ use banyan::device_arg;
 use banyan_wire::{
     guest::Doing,
     migrate::{
+        times_moved,
         Clocks,
         ExplainReply,
         ExplainRequest,
@@ -206,7 +207,7 @@ fn locate(state: &Arc<State>, argument: usize) -> Result<isize> {
     call.home = located.home.map_or(0, |node| u32::from(node.get()));
     call.node = located.node.map_or(0, |node| u32::from(node.get()));
     call.state = located.state;
-    call.moves = located.moves;
+    call.moves = times_moved(located.moves);
     device_arg::write(argument, &call)?;
     Ok(0)
 }
@@ -369,7 +370,7 @@ fn list(state: &Arc<State>, argument: usize) -> Result<isize> {
             node: u32::from(place.node.get()),
             state: proc_state::AWAY,
             uid: deputy.subject.real_uid(),
-            moves: place.moves,
+            moves: times_moved(place.moves),
             cpu_ns,
             rss_kib,
             since_ms: now.saturating_sub(deputy.since_ms),
@@ -385,7 +386,7 @@ fn list(state: &Arc<State>, argument: usize) -> Result<isize> {
             node: here,
             state: proc_state::GUEST,
             uid: guest.subject.real_uid(),
-            moves: guest.moves,
+            moves: times_moved(guest.moves),
             cpu_ns: usage.utime_ns.saturating_add(usage.stime_ns),
             rss_kib: usage.rss_kib,
             since_ms: now.saturating_sub(guest.since_ms),

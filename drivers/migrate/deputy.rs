@@ -29,6 +29,7 @@ use banyan_wire::{
         SIGINFO_SIZE,
         USAGE_HELD, //
     },
+    migrate::journey_of,
     op,
     NodeId, //
 };
@@ -79,7 +80,7 @@ pub trait Job: Send {
 pub struct Place {
     /// The node.
     pub node: NodeId,
-    /// Times that it has moved.
+    /// The number of the move that brought it there.
     pub moves: u32,
 }
 
@@ -177,7 +178,10 @@ impl Deputy {
     /// The guest is elsewhere now.
     pub fn moved(&self, place: Place) {
         let mut inner = self.inner.lock();
-        if place.moves > inner.place.moves {
+        // What is left under way from an earlier journey names a node where it is not.
+        if journey_of(place.moves) == journey_of(inner.place.moves)
+            && place.moves > inner.place.moves
+        {
             inner.place = place;
         }
         drop(inner);

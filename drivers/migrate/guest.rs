@@ -23,6 +23,7 @@ use banyan_wire::{
         USAGE_HELD, //
     },
     migrate::{
+        times_moved,
         MigrationId,
         Moved, //
     },
@@ -84,7 +85,7 @@ pub struct Guest {
     pub subject: Subject,
     /// The move that brought it here.
     pub migration: MigrationId,
-    /// Times that it has moved.
+    /// The number of that move.
     pub moves: u32,
     /// When it came, milliseconds of `CLOCK_MONOTONIC`.
     pub since_ms: u64,
@@ -125,7 +126,7 @@ impl Guest {
                 moves: journey.moves,
                 since_ms: clock::monotonic_ms(),
                 watch,
-                state_seq: Atomic::new(journey.moves.wrapping_shl(16)),
+                state_seq: Atomic::new(times_moved(journey.moves).wrapping_shl(16)),
                 told: Atomic::new(0),
                 stopped_by: Atomic::new(0),
                 held: Atomic::new(false),
@@ -261,7 +262,7 @@ impl Guest {
 
     /// Tells the home where the guest is.
     pub fn tell_place(&self) {
-        if let (true, Some(node)) = (self.moves > 1, banyan::this_node()) {
+        if let (true, Some(node)) = (times_moved(self.moves) > 1, banyan::this_node()) {
             let moved = Moved {
                 migration: self.migration,
                 pid: self.pid,

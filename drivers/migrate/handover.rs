@@ -36,6 +36,8 @@ use crate::{
 use banyan::Failure;
 use banyan_wire::{
     migrate::{
+        first_move,
+        next_move,
         MigrateReply,
         MigrationId,
         MigrationState,
@@ -219,7 +221,7 @@ fn begin(
         target,
         moves: guest
             .as_ref()
-            .map_or(1, |guest| guest.moves.saturating_add(1)),
+            .map_or(first_move(sequence), |guest| next_move(guest.moves)),
     };
     let departure = Arc::pin_init(
         pin_init!(Departure {

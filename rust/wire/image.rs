@@ -45,7 +45,7 @@ crate::wire_struct! {
         pub source: NodeId,
         /// Zero.
         pub _pad: [u8; 2],
-        /// Times that the process has moved, this one included.
+        /// Number of this move of the process: see [`first_move`](crate::migrate::first_move).
         pub moves: u32,
     }
 

@@ -82,6 +82,34 @@ pub const OFFER_ONWARD: u16 = 2;
 /// [`MigrateRequest::flags`]: the caller has `CAP_SYS_PTRACE` where it asked: it may move anything.
 pub const REQUEST_PRIVILEGED: u16 = 1;
 
+/// Bits of the number that says how often a process has moved since it left home; those above name the journey.
+const TIMES_BITS: u32 = 20;
+
+/// The number of the first move of a journey: from home, away. The journey's own number makes it another one than that of every journey
+/// of the same process before, so that what is still under way from that one is not taken for news.
+pub const fn first_move(journey: u64) -> u32 {
+    ((journey as u32) << TIMES_BITS) | 1
+}
+
+/// The number of the next move of the same journey.
+pub const fn next_move(moves: u32) -> u32 {
+    if times_moved(moves) == times_moved(u32::MAX) {
+        moves
+    } else {
+        moves.wrapping_add(1)
+    }
+}
+
+/// How often a process has moved since it left home.
+pub const fn times_moved(moves: u32) -> u32 {
+    moves & ((1 << TIMES_BITS) - 1)
+}
+
+/// What all moves of a journey have in common.
+pub const fn journey_of(moves: u32) -> u32 {
+    moves >> TIMES_BITS
+}
+
 crate::wire_struct! {
     /// "Move this process": sent to its home, and by the home to where it runs.
     /// [`op::MIGRATE`](crate::op::MIGRATE).
@@ -206,7 +234,7 @@ crate::wire_struct! {
         pub migration: MigrationId,
         /// Its pid.
         pub pid: i32,
-        /// Times it has moved: an older message than the last is ignored.
+        /// Number of the move: an older message than the last is ignored, and one of another journey.
         pub moves: u32,
         /// Where it runs now.
         pub node: NodeId,
@@ -248,7 +276,7 @@ crate::wire_struct! {
         pub pid: i32,
         /// One of [`proc_state`](crate::uapi::proc_state) at the node that answers.
         pub state: u32,
-        /// Times it has moved.
+        /// Number of its last move, 0 if it is at home.
         pub moves: u32,
         /// Its home.
         pub home: Option<NodeId>,
@@ -308,3 +336,19 @@ const _: () = {
         ReasonRecord::SIZE.saturating_mul(ExplainReply::MAX) <= crate::frame::MAX_PAYLOAD as usize
     );
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_moves() {
+        let first = first_move(7);
+        assert_eq!((journey_of(first), times_moved(first)), (7, 1));
+        let third = next_move(next_move(first));
+        assert_eq!((journey_of(third), times_moved(third)), (7, 3));
+        let last = (7 << TIMES_BITS) | times_moved(u32::MAX);
+        assert_eq!(next_move(last), last, "it does not become another journey");
+        assert_ne!(journey_of(first_move(8)), journey_of(first));
+    }
+}

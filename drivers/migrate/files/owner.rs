@@ -19,6 +19,7 @@ use banyan_wire::{
         OUTCOME_HEAD, //
     },
     image_files::FileStat,
+    migrate::journey_of,
     op,
     NodeId,
     Wire, //
@@ -132,11 +133,11 @@ struct Running {
     cancelled: Atomic<bool>,
 }
 
-/// A handle: of this process, on this journey (the number of times that it has moved), this file.
+/// A handle: of this process, on the journey that began with this move, this file.
 pub fn handle(pid: i32, moves: u32, description: u32) -> u64 {
     let pid = u64::from(pid.unsigned_abs() & 0x3f_ffff);
-    let moves = u64::from(moves & 0x3ff_ffff);
-    (pid << 42) | (moves << 16) | u64::from(description & 0xffff)
+    let journey = u64::from(journey_of(moves));
+    (pid << 42) | (journey << 16) | u64::from(description & 0xffff)
 }
 
 /// The journey of a handle: what all handles of one departure have in common.
@@ -167,6 +168,12 @@ impl Owned {
             }), GFP_KERNEL)?,
             teller <- new_mutex!(None, "banyan file teller"),
         })
+    }
+
+    /// How many files there are, and operations under way.
+    pub fn count(&self) -> usize {
+        let files = self.table.lock().iter().count();
+        files.saturating_add(self.running.lock().iter().count())
     }
 
     /// Adds a file under its handle.
