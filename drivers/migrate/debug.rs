@@ -7,9 +7,11 @@
 //! | `faults` | faults on purpose: see [`faults`](crate::faults) |
 //! | `calls` | system calls of guests: whether they are hooked, how many are not, how many went home or failed |
 //! | `kinds` | the kinds of process state: what of each is carried, what is refused |
+//! | `tables` | how much is in each table of processes and files; all are 0 when nothing is away, here as a guest, or on its way |
 
 use crate::{
     faults,
+    files,
     kinds::KINDS,
     state, //
 };
@@ -31,6 +33,8 @@ pub struct DebugFiles {
     calls: File<()>,
     #[pin]
     kinds: File<()>,
+    #[pin]
+    tables: File<()>,
     // After the files: it goes last.
     directory: Dir,
 }
@@ -49,6 +53,7 @@ impl DebugFiles {
                 faults <- parent.read_write_callback_file(c"faults", (), &faults::show, &faults::store),
                 calls <- parent.read_callback_file(c"calls", (), &show_calls),
                 kinds <- parent.read_callback_file(c"kinds", (), &show_kinds),
+                tables <- parent.read_callback_file(c"tables", (), &show_tables),
                 directory,
             }),
             GFP_KERNEL,
@@ -73,4 +78,32 @@ fn show_kinds(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ))?;
     }
     Ok(())
+}
+
+fn show_tables(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Ok(state) = state::get() else {
+        return Ok(());
+    };
+    // Those that have ended are remembered for a while, for a source that asks.
+    let arrivals = state
+        .arrivals
+        .snapshot()
+        .iter()
+        .filter(|arrival| arrival.is_open())
+        .count();
+    let (owned, proxies, calls) = files::files().map_or((0, 0, 0), |files| {
+        (files.owned.count(), files.list.count(), files.calls.count())
+    });
+    let unserved = state.unserved.lock().len();
+    f.write_fmt(fmt!(
+        "deputies {}\nguests {}\ndepartures {}\narrivals {}\nunserved {}\nowned-files {}\nproxies {}\nfile-calls {}\n",
+        state.deputies.len(),
+        state.guests.len(),
+        state.departures.len(),
+        arrivals,
+        unserved,
+        owned,
+        proxies,
+        calls
+    ))
 }

@@ -132,6 +132,11 @@ impl Calls {
         })
     }
 
+    /// How many have not ended.
+    pub fn count(&self) -> usize {
+        self.pending.lock().iter().count()
+    }
+
     /// Has an operation done at the owner, for the current process, and waits for what became of it.
     ///
     /// # Errors

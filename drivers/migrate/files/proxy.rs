@@ -132,6 +132,11 @@ impl Proxies {
         })
     }
 
+    /// How many proxies are waited for.
+    pub fn count(&self) -> usize {
+        self.list.lock().iter().count()
+    }
+
     fn wake(&self, which: impl Fn(&Key) -> bool) {
         for (key, readiness) in self.list.lock().iter() {
             if which(key) {
