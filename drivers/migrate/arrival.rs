@@ -66,6 +66,8 @@ struct Inner {
     socket: Option<BulkSocket>,
     /// A task has taken it.
     claimed: bool,
+    /// Committed, and the task is the process in full.
+    settled: bool,
     ended_ms: u64,
 }
 
@@ -176,6 +178,7 @@ pub fn offered(state: &State, offer: &Offer) -> Result<(), (Reason, u32)> {
                 reason: None,
                 socket: None,
                 claimed: false,
+                settled: false,
                 ended_ms: 0,
             }),
             changed <- WaitQueue::new(),
@@ -237,6 +240,21 @@ impl Arrival {
             phase: inner.phase,
             reason: inner.reason.map_or(0, Reason::code),
         }
+    }
+
+    /// Whether it is not yet decided where the process runs, or what runs here is not yet itself.
+    pub fn is_open(&self) -> bool {
+        let inner = self.inner.lock();
+        match inner.phase {
+            Phase::Committed => !inner.settled,
+            Phase::Aborted => false,
+            _ => true,
+        }
+    }
+
+    /// The process is itself here.
+    fn settle(&self) {
+        self.inner.lock().settled = true;
     }
 
     /// The source commits: from here on the process runs here, if it was restored and not given up. Says what holds now.
@@ -408,5 +426,6 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     if let Some(guest) = guest {
         guest.heed_calls();
     }
+    arrival.settle();
     true
 }

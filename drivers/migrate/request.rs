@@ -40,11 +40,18 @@ use kernel::{
 };
 use kernel_ext::{
     machine,
-    subject::Subject, //
+    subject::Subject,
+    wait::{
+        self,
+        Interrupt, //
+    }, //
 };
 
 /// Most times that a request is passed on.
 const MAX_HOPS: u8 = 4;
+/// How often the home looks again for a guest that is just between two nodes, and the pause between, milliseconds.
+const LOOKS: u32 = 30;
+const LOOK_AGAIN_MS: Msecs = 100;
 /// Longest wait for a move at another node, milliseconds.
 const MOVE_MS: Msecs = 600_000;
 
@@ -54,10 +61,16 @@ enum Found {
     Here(Subject),
     /// That node knows more.
     There(NodeId),
+    /// It is on its way from here or to here.
+    Moving,
     Nowhere,
 }
 
 fn find(state: &State, pid: i32) -> Found {
+    // Half of it is here, and looks like anything.
+    if state.is_moving(pid) {
+        return Found::Moving;
+    }
     if let Some(deputy) = state.deputies.get(pid) {
         return Found::There(deputy.place().node);
     }
@@ -73,21 +86,53 @@ fn find(state: &State, pid: i32) -> Found {
     }
 }
 
+/// Whether a request may be passed on. Where a process has just been, the home that asks is not asked in turn.
+fn may_pass(state: &State, pid: i32, hops: u8) -> bool {
+    hops == 0 || (hops < MAX_HOPS && state.deputies.get(pid).is_some())
+}
+
 /// Whether the caller may move it: root, or the user whose process it is.
 fn permitted(subject: &Subject, uid: u32, flags: u16) -> bool {
     flags & REQUEST_PRIVILEGED != 0 || subject.belongs_to(uid)
 }
 
+/// Asks again, at the home, while a guest is between two nodes: the one that it has left no longer knows it, and the one where it is now
+/// has not yet told. `unknown` says of an answer that it is this.
+fn settled<T>(
+    state: &State,
+    pid: i32,
+    mut ask: impl FnMut() -> T,
+    unknown: impl Fn(&T) -> bool,
+) -> T {
+    let mut looks = 0;
+    loop {
+        let answer = ask();
+        if looks >= LOOKS || !unknown(&answer) || state.deputies.get(pid).is_none() {
+            return answer;
+        }
+        looks += 1;
+        if wait::sleep(Interrupt::Killable, LOOK_AGAIN_MS).is_err() {
+            return answer;
+        }
+    }
+}
+
 /// Moves a process. Returns when it is done.
 pub fn migrate(state: &Arc<State>, wanted: &MigrateRequest) -> MigrateReply {
+    let unknown = |reply: &MigrateReply| reply.reason == Reason::NoSuchProcess.code();
+    settled(state, wanted.pid, || migrate_once(state, wanted), unknown)
+}
+
+fn migrate_once(state: &Arc<State>, wanted: &MigrateRequest) -> MigrateReply {
     match find(state, wanted.pid) {
+        Found::Moving => handover::refused(Reason::Busy, banyan::this_node()),
         Found::Here(subject) => {
             if !permitted(&subject, wanted.uid, wanted.flags) {
                 return handover::refused(Reason::NotPermitted, banyan::this_node());
             }
             handover::depart(state, &subject, wanted.node)
         }
-        Found::There(node) if wanted.hops < MAX_HOPS => {
+        Found::There(node) if may_pass(state, wanted.pid, wanted.hops) => {
             let passed_on = MigrateRequest {
                 hops: wanted.hops.saturating_add(1),
                 ..*wanted
@@ -171,7 +216,19 @@ fn asked(state: &State, subject: &Subject, target: NodeId) -> Result<KVVec<u8>> 
 ///
 /// `ESRCH`, `EPERM`, and those of asking another node.
 pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>, Failure> {
+    let unknown = |answer: &Result<KVVec<u8>, Failure>| matches!(answer, Err(failure) if failure.errno == ESRCH);
+    settled(state, wanted.pid, || explain_once(state, wanted), unknown)
+}
+
+fn explain_once(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>, Failure> {
     match find(state, wanted.pid) {
+        Found::Moving => {
+            let mut bytes = KVVec::from_elem(0, ReasonRecord::SIZE, GFP_KERNEL)?;
+            record(Reason::Busy, 0)
+                .encode(&mut bytes)
+                .map_err(|_| EMSGSIZE)?;
+            Ok(bytes)
+        }
         Found::Here(subject) => {
             if !permitted(&subject, wanted.uid, wanted.flags) {
                 return Err(EPERM.into());
@@ -191,7 +248,7 @@ pub fn explain(state: &Arc<State>, wanted: &ExplainRequest) -> Result<KVVec<u8>,
             out.truncate(ExplainReply::MAX.saturating_mul(ReasonRecord::SIZE));
             Ok(out)
         }
-        Found::There(node) if wanted.hops < MAX_HOPS => {
+        Found::There(node) if may_pass(state, wanted.pid, wanted.hops) => {
             let passed_on = ExplainRequest {
                 hops: wanted.hops.saturating_add(1),
                 ..*wanted
@@ -226,7 +283,7 @@ pub fn locate_here(state: &State, pid: i32) -> Located {
         located.moves = guest.moves;
         located.home = Some(guest.home);
         located.node = here;
-    } else if Subject::find(pid).is_some() {
+    } else if !state.is_moving(pid) && Subject::find(pid).is_some() {
         located.node = here;
     }
     if state.departures.get(pid).is_some() {

@@ -126,6 +126,16 @@ impl State {
         served != 0 && clock::monotonic_ms().saturating_sub(served) < SERVER_MS
     }
 
+    /// Whether the process is on its way from here or to here.
+    pub fn is_moving(&self, pid: i32) -> bool {
+        self.departures.get(pid).is_some()
+            || self
+                .arrivals
+                .snapshot()
+                .iter()
+                .any(|arrival| arrival.journey.pid == pid && arrival.is_open())
+    }
+
     /// The next number for a move.
     pub fn next_move(&self) -> u64 {
         self.sequence.fetch_add(1, Relaxed)
