@@ -5,11 +5,29 @@ import pytest
 from test_move import bench  # noqa: F401  (the fixture)
 
 FAULTS = "/sys/kernel/debug/banyan_migrate/faults"
+TABLES = "/sys/kernel/debug/banyan_migrate/tables"
 
 # Points at which a move can still be given up, and those behind the decision, where it goes on whatever happens.
 BEFORE = ["source-offer", "source-connect", "source-capture", "source-sent", "source-commit",
           "target-offered", "target-connected", "target-rebuild", "target-restored", "target-committing"]
 AFTER = ["source-leave", "target-committed", "target-run"]
+
+
+def settled(cluster, nodes=None, limit=30):
+    """Waits until the tables of all nodes are empty: no deputy, guest, move under way, forwarded file or call."""
+    left = {}
+
+    def empty():
+        left.clear()
+        for node in nodes or cluster.nodes:
+            text = cluster.sh(node, f"cat {TABLES}")
+            if any(not line.endswith(" 0") for line in text.splitlines()):
+                left[node] = text.split("\n")
+        return not left
+    try:
+        cluster.until("the tables are empty", empty, limit=limit, every=1)
+    except pytest.fail.Exception:
+        pytest.fail(f"something is left in the tables: {left}")
 
 
 def side(point, source, target):
