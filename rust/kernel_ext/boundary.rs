@@ -4,6 +4,10 @@
 //!
 //! A [`BoundaryWork`] is owned by the kernel's task work list from [`post`] until it runs; it runs exactly once, possibly long after
 //! the one who posted it lost interest, and cannot be called back. It keeps its module loaded meanwhile.
+//!
+//! A work of ours runs after all others that wait, such as the last closing of files. It may take long, and it may end the task: the
+//! kernel takes the whole list off the task before it runs the first, so that those behind one that ends the task would be lost with all
+//! that they hold.
 
 use crate::{
     own::Own,
@@ -12,7 +16,8 @@ use crate::{
 use kernel::{
     bindings,
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    task::Task, //
 };
 
 /// What the task does after its work.
@@ -140,10 +145,31 @@ pub fn synchronize() {
     unsafe { bindings::synchronize_rcu_tasks() };
 }
 
+impl Own {
+    /// Whether works wait that run only when the one that runs now is done.
+    pub fn works_wait(&self) -> bool {
+        // SAFETY: The current task; a plain read of a pointer that others may set meanwhile.
+        unsafe { !(&raw const (*self.raw()).task_works).read_volatile().is_null() }
+    }
+}
+
 /// # Safety
 ///
-/// Called by the kernel once, with the head of a `Pending<W>` that `post` gave to it, in the context of the task.
+/// Called by the kernel, with the head of a `Pending<W>` that `post` gave to it, in the context of the task.
 unsafe extern "C" fn run_pending<W: BoundaryWork>(head: *mut bindings::callback_head) {
+    // SAFETY: The head is ours until it is on a list again; `next` is as it was when it was put on the list, which the kernel has taken off
+    // the task. The kernel has read it, too, and goes on there. Putting it back fails only for a task that is past all works.
+    let later = unsafe {
+        !(*head).next.is_null()
+            && bindings::task_work_add(
+                Task::current_raw(),
+                head,
+                bindings::task_work_notify_mode_TWA_NONE,
+            ) == 0
+    };
+    if later {
+        return;
+    }
     // SAFETY: `head` is the first field of a `Pending<W>` made by `post`, which gave up its box.
     let mut pending = unsafe { KBox::<Pending<W>>::from_raw(head.cast()) };
     let module = pending.module;
