@@ -27,7 +27,8 @@ use banyan_wire::{
         Signal,
         Usage,
         SIGINFO_SIZE,
-        USAGE_HELD, //
+        USAGE_HELD,
+        USAGE_STOPPED, //
     },
     migrate::journey_of,
     op,
@@ -58,6 +59,7 @@ use kernel_ext::{
     subject::Subject,
     usage::ShownMemory,
     wait::{
+        self,
         Interrupt,
         WaitQueue, //
     }, //
@@ -65,9 +67,13 @@ use kernel_ext::{
 
 const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
+const SIGSTOP: u32 = 19;
 
 /// How long a signal is kept for a guest that is between two nodes, milliseconds.
 const SIGNAL_PATIENCE_MS: u64 = 10_000;
+
+/// Pause when there was no memory, milliseconds.
+const MEMORY_MS: u32 = 100;
 
 /// Work that a deputy does in its own context.
 pub trait Job: Send {
@@ -121,6 +127,10 @@ pub struct Deputy {
     rss_kib: Atomic<u64>,
     /// Its cgroup is frozen, so that the guest has to stand still.
     frozen: Atomic<bool>,
+    /// A SIGCONT of our own is on its way to it, which is none of the guest's.
+    continued: Atomic<bool>,
+    /// How many reports in a row said of the guest that it is stopped, or that it is not, when the deputy was the contrary.
+    astray: Atomic<u32>,
 }
 
 /// What the loop of a deputy found to do.
@@ -165,6 +175,8 @@ impl Deputy {
                 cpu_ns: Atomic::new(0),
                 rss_kib: Atomic::new(0),
                 frozen: Atomic::new(false),
+                continued: Atomic::new(false),
+                astray: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -252,7 +264,35 @@ impl Deputy {
     /// Lets it go on if it is stopped.
     fn go_on(&self) {
         if self.subject.stopped() {
+            self.continued.store(true, Relaxed);
             self.subject.kill(SIGCONT);
+        }
+    }
+
+    /// Whether this is the signal by which [`go_on`](Self::go_on) let it go on.
+    fn is_own(&self, waiting: &Waiting) -> bool {
+        waiting.signal == SIGCONT as u32
+            && waiting.is_from_kernel()
+            && self.continued.xchg(false, Relaxed)
+    }
+
+    /// The guest reports whether it is stopped. What it told when that changed may not have counted: it came from a node which the guest
+    /// had left by then, or just when the deputy was about to stop. A report that differs may be older than the change, the next is not.
+    fn guest_stopped(&self, stopped: bool) {
+        let same = stopped == self.subject.stopped();
+        if same || self.astray.fetch_add(1, Relaxed) == 0 {
+            if same {
+                self.astray.store(0, Relaxed);
+            }
+            return;
+        }
+        self.astray.store(0, Relaxed);
+        if stopped {
+            self.inner.lock().stop.get_or_insert(SIGSTOP);
+            self.wake.wake_all();
+        } else {
+            self.inner.lock().stop = None;
+            self.go_on();
         }
     }
 
@@ -292,6 +332,7 @@ impl Deputy {
             if (usage.flags & USAGE_HELD != 0) != self.frozen.load(Relaxed) {
                 self.tell_frozen(from);
             }
+            self.guest_stopped(usage.flags & USAGE_STOPPED != 0);
         }
     }
 
@@ -400,7 +441,9 @@ impl Deputy {
                 Next::Nothing => (),
             }
             if let Some(waiting) = own.take_signal() {
-                self.pass_on(own, &waiting);
+                if !self.is_own(&waiting) {
+                    self.pass_on(own, &waiting);
+                }
                 continue;
             }
             own.clear_interrupt();
@@ -409,11 +452,36 @@ impl Deputy {
                 own.block_signals();
                 return self.leave_to_kernel(own, state);
             }
+            if own.works_wait() {
+                // Above all files that were closed here: for others they are open until then.
+                match self.come_again(state) {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
             // Ends early for anything; nothing is lost by looking again.
             let _ = self
                 .wake
                 .wait(Interrupt::Any, 3_600_000, || self.has_work());
         }
+    }
+
+    /// Lets the works run that wait, and comes back behind them. Without memory it waits for some.
+    fn come_again(self: &Arc<Self>, state: &Arc<State>) -> Option<Outcome> {
+        let again = Return {
+            deputy: self.clone(),
+            state: state.clone(),
+        };
+        let Ok(ready) = boundary::prepare(state.module, again) else {
+            let _ = wait::sleep(Interrupt::Killable, MEMORY_MS);
+            return None;
+        };
+        if ready.post(&self.subject, Notify::Return).is_err() {
+            // It is past all works: it ends.
+            self.end_guest();
+            self.forget(state);
+        }
+        Some(Outcome::Resume)
     }
 
     /// Lets the kernel handle what is pending: a stop, a freeze.

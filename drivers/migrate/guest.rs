@@ -20,7 +20,8 @@ use banyan_wire::{
         GuestState,
         Signal,
         Usage,
-        USAGE_HELD, //
+        USAGE_HELD,
+        USAGE_STOPPED, //
     },
     migrate::{
         times_moved,
@@ -241,13 +242,16 @@ impl Guest {
             self.post_hold(state);
         }
         let usage = self.subject.usage();
+        let mut flags = 0;
+        if self.held.load(Acquire) {
+            flags |= USAGE_HELD;
+        }
+        if self.subject.stopped() {
+            flags |= USAGE_STOPPED;
+        }
         let message = Usage {
             pid: self.pid,
-            flags: if self.held.load(Acquire) {
-                USAGE_HELD
-            } else {
-                0
-            },
+            flags,
             utime_ns: usage.utime_ns,
             stime_ns: usage.stime_ns,
             rss_kib: usage.rss_kib,

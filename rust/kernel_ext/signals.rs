@@ -458,6 +458,14 @@ impl Own {
 }
 
 impl Waiting {
+    /// Whether the kernel has sent it, and no process.
+    pub fn is_from_kernel(&self) -> bool {
+        let code = core::mem::offset_of!(bindings::kernel_siginfo, __bindgen_anon_1.si_code);
+        self.info
+            .and_then(|info| info.get(code..)?.first_chunk().copied())
+            .is_none_or(|code| i32::from_ne_bytes(code) > 0)
+    }
+
     /// Information about a signal of which no more is known than that the kernel sent it.
     pub fn plain_info(signal: u32) -> [u8; INFO_SIZE] {
         let mut info = [0; INFO_SIZE];

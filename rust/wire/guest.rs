@@ -13,6 +13,9 @@ pub const MAX_SIGNAL: u32 = 64;
 /// [`Usage::flags`]: the guest stands still because its deputy is frozen. A home where that is not so (any more) tells it by
 /// [`Freeze`].
 pub const USAGE_HELD: u32 = 1;
+/// [`Usage::flags`]: the guest is stopped. A home where the deputy still is not, or still is though the guest is not, after two of them,
+/// has missed a [`GuestState`].
+pub const USAGE_STOPPED: u32 = 2;
 
 crate::wire_enum! {
     /// What a guest does, in [`GuestState`]. Codes are those of [`child_state`](crate::uapi::child_state).
