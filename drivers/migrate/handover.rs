@@ -454,6 +454,10 @@ impl Departure {
 
     /// Commits. Whatever happens, the answer is the truth.
     pub fn commit(&self, own: &Own) -> Fate {
+        // As long as nothing was sent it is known to be here.
+        if self.inner.lock().target_down {
+            return Fate::Stays(Reason::NodeDown);
+        }
         let mut question = op::COMMIT;
         loop {
             let answer: Result<MigrationState, Failure> = link::ask(
