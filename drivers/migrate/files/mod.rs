@@ -205,8 +205,10 @@ pub fn mapping_refusal(file: &File) -> Option<Reason> {
 /// `EXDEV` if it is not on a shared mount, `ESTALE` if it was removed, `ENAMETOOLONG`.
 pub fn describe(file: &File, out: &mut [u8]) -> Result<usize> {
     let mut facts = file::facts(file);
-    // What was written a moment ago, from here or elsewhere, may have a time here that the server does not know.
-    if facts.mtime_seconds.saturating_add(RECENT_S) > clock::realtime_ns() as i64 / 1_000_000_000 {
+    // What was written a moment ago, from here or elsewhere, may have a time here that the server does not know; it may have been given
+    // an old one since, as by `cp -p`.
+    let changed = facts.mtime_seconds.max(facts.ctime_seconds);
+    if changed.saturating_add(RECENT_S) > clock::realtime_ns() as i64 / 1_000_000_000 {
         file::refresh(file)?;
         facts = file::facts(file);
     }
