@@ -20,10 +20,12 @@ def bench(cluster, workloads):
     return PLACE
 
 
-def roam(cluster, bench, output, command, moves=10, pause=0.5, seed=1, node=1, limit=100, but=()):
-    """Runs a program and moves it about. `but`: short names of the reasons that may keep it from moving at times."""
+def roam(cluster, bench, output, command, moves=10, pause=0.5, seed=1, node=1, limit=100, but=(), child=None):
+    """Runs a program, or the `child` of this name that it starts, and moves it about. `but`: short names of the reasons
+    that may keep it from moving at times."""
+    child = f"--child {child} " if child else ""
     line = cluster.sh(node, f"cd {bench} && python3 roam.py --moves {moves} --pause {pause} --seed {seed} --limit {limit} "
-                            f"{output} -- {command}", timeout=limit + 30)
+                            f"{child}{output} -- {command}", timeout=limit + 30)
     result = json.loads(line.splitlines()[-1])
     # It may always be about to end.
     unexpected = [answer for answer in result["answers"] if not any(f"[{name}," in answer for name in (*but, "exiting"))]
@@ -33,7 +35,7 @@ def roam(cluster, bench, output, command, moves=10, pause=0.5, seed=1, node=1, l
 
 def same_as_unmoved(cluster, bench, name, command, moves=10, **how):
     """Runs a program unmoved and moved; output and status must be equal. Returns how often it moved."""
-    plain = roam(cluster, bench, f"{name}.plain", command, moves=0)
+    plain = roam(cluster, bench, f"{name}.plain", command, moves=0, limit=how.get("limit", 100))
     moved = roam(cluster, bench, f"{name}.moved", command, moves=moves, **how)
     sums = cluster.sh(1, f"cd {bench} && sha256sum < {name}.plain && sha256sum < {name}.moved").split()
     assert sums[0] == sums[2], cluster.sh(1, f"cd {bench} && diff {name}.plain {name}.moved | head -20", check=False)
