@@ -149,7 +149,11 @@ impl Own {
     /// Whether works wait that run only when the one that runs now is done.
     pub fn works_wait(&self) -> bool {
         // SAFETY: The current task; a plain read of a pointer that others may set meanwhile.
-        unsafe { !(&raw const (*self.raw()).task_works).read_volatile().is_null() }
+        unsafe {
+            !(&raw const (*self.raw()).task_works)
+                .read_volatile()
+                .is_null()
+        }
     }
 }
 
