@@ -39,7 +39,7 @@ def go_round(cluster, pid, moves):
 @pytest.mark.limit(1200 if FULL else 240)
 def test_many_moves(cluster, bench):  # noqa: F811
     """Away, onward and home, over and over. The first ones fill caches."""
-    cluster.sh(1, f"cd {bench}; (./counter 20000 4 | cat >/dev/null) >/dev/null 2>&1 & sleep 1")
+    cluster.sh(1, f"pkill -x counter; cd {bench}; (./counter 20000 4 | cat >/dev/null) >/dev/null 2>&1 & sleep 1")
     pid = cluster.sh(1, "pgrep -n -x counter")
     go_round(cluster, pid, 6)
     before = {node: measure(cluster, node) for node in cluster.nodes}
