@@ -2,10 +2,16 @@
 
 //! What a guest has used and how it ended, as its home is told and as the deputy shows it.
 
-use banyan_wire::guest::{
-    GuestExit,
-    Usage, //
+use banyan_wire::{
+    guest::{
+        GuestExit,
+        Signal,
+        Usage,
+        SIGINFO_SIZE, //
+    },
+    NodeId, //
 };
+use kernel_ext::signals::Waiting;
 
 const SIGKILL: i32 = 9;
 
@@ -51,4 +57,34 @@ pub fn of_report(report: &Usage) -> kernel_ext::usage::Usage {
         majflt: report.majflt,
         ..Default::default()
     }
+}
+
+/// A signal on its way to a guest.
+pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
+    // The kernel's form of it is shorter than that of user mode, which ends in zeros.
+    let mut siginfo = [0; SIGINFO_SIZE];
+    let info = waiting
+        .info
+        .unwrap_or_else(|| Waiting::plain_info(waiting.signal));
+    for (to, from) in siginfo.iter_mut().zip(info) {
+        *to = from;
+    }
+    Signal {
+        pid,
+        signal: waiting.signal,
+        seq,
+        group: waiting.shared.into(),
+        _pad: 0,
+        // Without information it is one of the kernel's own.
+        siginfo,
+    }
+}
+
+/// Where the guest is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// The number of the move that brought it there.
+    pub moves: u32,
 }

@@ -9,7 +9,10 @@
 //! Lock order: `inner` is innermost; it is never held across a wait or a call to another node.
 
 use crate::{
-    accounts,
+    accounts::{
+        self,
+        Place, //
+    },
     arrival::{
         self,
         Arrival, //
@@ -24,9 +27,7 @@ use banyan_wire::{
         Freezing,
         GuestExit,
         Orphan,
-        Signal,
         Usage,
-        SIGINFO_SIZE,
         USAGE_HELD,
         USAGE_STOPPED, //
     },
@@ -59,7 +60,6 @@ use kernel_ext::{
     subject::Subject,
     usage::ShownMemory,
     wait::{
-        self,
         Interrupt,
         WaitQueue, //
     }, //
@@ -72,22 +72,10 @@ const SIGSTOP: u32 = 19;
 /// How long a signal is kept for a guest that is between two nodes, milliseconds.
 const SIGNAL_PATIENCE_MS: u64 = 10_000;
 
-/// Pause when there was no memory, milliseconds.
-const MEMORY_MS: u32 = 100;
-
 /// Work that a deputy does in its own context.
 pub trait Job: Send {
     /// Does it. May wait interruptibly; a signal, or [`Deputy::kick`], ends the wait.
     fn run(&mut self, own: &Own);
-}
-
-/// Where the guest is.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// The node.
-    pub node: NodeId,
-    /// The number of the move that brought it there.
-    pub moves: u32,
 }
 
 struct Inner {
@@ -269,21 +257,13 @@ impl Deputy {
         }
     }
 
-    /// Whether this is the signal by which [`go_on`](Self::go_on) let it go on.
-    fn is_own(&self, waiting: &Waiting) -> bool {
-        waiting.signal == SIGCONT as u32
-            && waiting.is_from_kernel()
-            && self.continued.xchg(false, Relaxed)
-    }
-
     /// The guest reports whether it is stopped. What it told when that changed may not have counted: it came from a node which the guest
     /// had left by then, or just when the deputy was about to stop. A report that differs may be older than the change, the next is not.
     fn guest_stopped(&self, stopped: bool) {
-        let same = stopped == self.subject.stopped();
-        if same || self.astray.fetch_add(1, Relaxed) == 0 {
-            if same {
-                self.astray.store(0, Relaxed);
-            }
+        if stopped == self.subject.stopped() {
+            self.astray.store(0, Relaxed);
+            return;
+        } else if self.astray.fetch_add(1, Relaxed) == 0 {
             return;
         }
         self.astray.store(0, Relaxed);
@@ -441,7 +421,9 @@ impl Deputy {
                 Next::Nothing => (),
             }
             if let Some(waiting) = own.take_signal() {
-                if !self.is_own(&waiting) {
+                // Not the one by which `go_on` let it go on.
+                let kernels = waiting.signal == SIGCONT as u32 && waiting.is_from_kernel();
+                if !kernels || !self.continued.xchg(false, Relaxed) {
                     self.pass_on(own, &waiting);
                 }
                 continue;
@@ -454,10 +436,7 @@ impl Deputy {
             }
             if own.works_wait() {
                 // Above all files that were closed here: for others they are open until then.
-                match self.come_again(state) {
-                    Some(outcome) => return outcome,
-                    None => continue,
-                }
+                return self.come_again(state);
             }
             // Ends early for anything; nothing is lost by looking again.
             let _ = self
@@ -466,22 +445,26 @@ impl Deputy {
         }
     }
 
-    /// Lets the works run that wait, and comes back behind them. Without memory it waits for some.
-    fn come_again(self: &Arc<Self>, state: &Arc<State>) -> Option<Outcome> {
-        let again = Return {
-            deputy: self.clone(),
-            state: state.clone(),
-        };
-        let Ok(ready) = boundary::prepare(state.module, again) else {
-            let _ = wait::sleep(Interrupt::Killable, MEMORY_MS);
-            return None;
-        };
-        if ready.post(&self.subject, Notify::Return).is_err() {
-            // It is past all works: it ends.
-            self.end_guest();
-            self.forget(state);
+    /// Lets the works run that wait, and comes back behind them.
+    fn come_again(self: &Arc<Self>, state: &Arc<State>) -> Outcome {
+        let again = self.as_return(state);
+        let ready = boundary::prepare(state.module, again);
+        match ready.and_then(|ready| ready.post(&self.subject, Notify::Return)) {
+            Ok(()) => Outcome::Resume,
+            Err(e) => self.give_up(state, e),
         }
-        Some(Outcome::Resume)
+    }
+
+    fn as_return(self: &Arc<Self>, state: &Arc<State>) -> Return {
+        let (deputy, state) = (self.clone(), state.clone());
+        Return { deputy, state }
+    }
+
+    fn give_up(self: &Arc<Self>, state: &Arc<State>, why: Error) -> Outcome {
+        pr_warn!("deputy {} ends: {:?}\n", self.pid, why);
+        self.end_guest();
+        self.forget(state);
+        Outcome::Exit(SIGKILL)
     }
 
     /// Lets the kernel handle what is pending: a stop, a freeze.
@@ -489,10 +472,7 @@ impl Deputy {
     /// A work that is posted from within a work runs before the kernel gets its turn. So the keeper posts the one that brings the deputy
     /// back, a moment later; should the deputy enter user mode before, it finds nothing there but a page in which it waits.
     fn leave_to_kernel(self: &Arc<Self>, own: &Own, state: &Arc<State>) -> Outcome {
-        let again = Return {
-            deputy: self.clone(),
-            state: state.clone(),
-        };
+        let again = self.as_return(state);
         let ready = self
             .waiting_room(own)
             .and_then(|room| boundary::prepare(state.module, again).map(|ready| (room, ready)));
@@ -503,12 +483,7 @@ impl Deputy {
                 state.reaper.wake_all();
                 Outcome::Resume
             }
-            Err(e) => {
-                pr_warn!("deputy {} ends: {:?}\n", self.pid, e);
-                self.end_guest();
-                self.forget(state);
-                Outcome::Exit(SIGKILL)
-            }
+            Err(e) => self.give_up(state, e),
         }
     }
 
@@ -572,7 +547,7 @@ impl Deputy {
     /// Passes a signal on to the guest, wherever it is.
     fn pass_on(&self, own: &Own, waiting: &Waiting) {
         let seq = self.signals.fetch_add(1, Relaxed).wrapping_add(1);
-        let message = signal_message(self.pid, waiting, seq);
+        let message = accounts::signal_message(self.pid, waiting, seq);
         let begun = clock::monotonic_ms();
         loop {
             let place = self.place();
@@ -603,27 +578,6 @@ impl Deputy {
                 }
             }
         }
-    }
-}
-
-/// A signal on its way to a guest.
-pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
-    // The kernel's form of it is shorter than that of user mode, which ends in zeros.
-    let mut siginfo = [0; SIGINFO_SIZE];
-    let info = waiting
-        .info
-        .unwrap_or_else(|| Waiting::plain_info(waiting.signal));
-    for (to, from) in siginfo.iter_mut().zip(info) {
-        *to = from;
-    }
-    Signal {
-        pid,
-        signal: waiting.signal,
-        seq,
-        group: waiting.shared.into(),
-        _pad: 0,
-        // Without information it is one of the kernel's own.
-        siginfo,
     }
 }
 

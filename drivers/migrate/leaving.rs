@@ -6,13 +6,12 @@
 //! until it runs. The order of the whole is in [`handover`](crate::handover).
 
 use crate::{
-    accounts,
-    capture::Capture,
-    deputy::{
+    accounts::{
         self,
-        Deputy,
         Place, //
     },
+    capture::Capture,
+    deputy::Deputy,
     faults::{
         self,
         Point, //
@@ -207,7 +206,7 @@ impl Leaving {
         }
         own.park_signals();
         while let Some(waiting) = own.take_signal() {
-            let message = deputy::signal_message(journey.pid, &waiting, 0);
+            let message = accounts::signal_message(journey.pid, &waiting, 0);
             if link::request(journey.target, op::SIGNAL, &message, link::ANSWER_MS).is_err() {
                 pr_info!(
                     "signal {} for {} was lost on the way\n",

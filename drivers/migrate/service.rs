@@ -6,9 +6,9 @@
 //! Everything here runs on the transport's threads, and hands what may wait to an errand of its own.
 
 use crate::{
+    accounts::Place,
     arrival,
     control,
-    deputy::Place,
     files,
     handover,
     link,
