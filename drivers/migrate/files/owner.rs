@@ -134,15 +134,9 @@ struct Running {
 }
 
 /// A handle: of this process, on the journey that began with this move, this file.
-pub fn handle(pid: i32, moves: u32, description: u32) -> u64 {
-    let pid = u64::from(pid.unsigned_abs() & 0x3f_ffff);
-    let journey = u64::from(journey_of(moves));
-    (pid << 42) | (journey << 16) | u64::from(description & 0xffff)
-}
-
-/// The journey of a handle: what all handles of one departure have in common.
-fn journey(handle: u64) -> u64 {
-    handle >> 16
+pub fn handle(pid: i32, moves: u32, file: u32) -> u64 {
+    let (pid, journey) = (pid.unsigned_abs() & 0x3f_ffff, journey_of(moves));
+    (u64::from(pid) << 42) | (u64::from(journey) << 16) | u64::from(file & 0xffff)
 }
 
 /// The process of a handle.
@@ -170,10 +164,9 @@ impl Owned {
         })
     }
 
-    /// How many files there are, and operations under way.
+    /// How many files there are.
     pub fn count(&self) -> usize {
-        let files = self.table.lock().iter().count();
-        files.saturating_add(self.running.lock().iter().count())
+        self.table.lock().iter().count()
     }
 
     /// Adds a file under its handle.
@@ -221,8 +214,8 @@ impl Owned {
 
     /// Lets go of all files that the process took along on this journey.
     pub fn forget(&self, pid: i32, moves: u32) {
-        let gone = journey(handle(pid, moves, 0));
-        while let Some(handle) = self.first(|handle| journey(handle) == gone) {
+        let gone = handle(pid, moves, 0) >> 16;
+        while let Some(handle) = self.first(|handle| handle >> 16 == gone) {
             self.remove(handle);
         }
     }
