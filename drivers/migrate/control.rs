@@ -310,6 +310,8 @@ fn next_unserved(state: &State) -> Result<Arc<Arrival>> {
             return Err(ESHUTDOWN);
         }
         if waited == Err(EINTR) {
+            // It was told to go, perhaps by SIGKILL: nobody is on the way back.
+            state.served_ms.store(0, Relaxed);
             return Err(EINTR);
         }
     }
