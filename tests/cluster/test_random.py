@@ -17,12 +17,12 @@ SEED = int(os.environ.get("BANYAN_TEST_SEED", "0")) or random.SystemRandom().ran
 
 
 def copies(cluster, pids):
-    """Of each pid the nodes where it has memory: a deputy has next to none."""
+    """Of each pid the nodes where it has mappings: a deputy has next to none, though it shows the guest's memory as its own."""
     found = {pid: [] for pid in pids}
     for node in cluster.nodes:
-        for line in cluster.sh(node, "ps -C storm -o pid=,rss=,stat=").splitlines():
-            pid, rss, state = line.split()
-            if int(pid) in found and int(rss) > 400 and state[0] != "Z":
+        for line in cluster.sh(node, "ps -C storm -o pid=,vsz=,stat=").splitlines():
+            pid, size, state = line.split()
+            if int(pid) in found and int(size) > 1000 and state[0] != "Z":
                 found[int(pid)].append(node)
     return found
 
