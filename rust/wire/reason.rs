@@ -52,7 +52,7 @@ reasons! {
     SharedFiles = 3, "shared-files", "its descriptor table is shared with another process (CLONE_FILES)";
     SharedFs = 4, "shared-fs", "its working directory and umask are shared with another process (CLONE_FS)";
     SharedSighand = 5, "shared-sighand", "its signal handlers are shared with another process (CLONE_SIGHAND)";
-    SharedMemory = 6, "shared-memory", "another process has its shared memory, too: maps it, or has it open";
+    SharedMemory = 6, "shared-memory", "another process maps its shared memory, or has it open";
     SharedMapping = 7, "shared-mapping", "a writable shared mapping of a file that another process maps";
     DeviceMapping = 8, "device-mapping", "it maps a device's memory";
     HugeTlb = 9, "hugetlb", "it maps memory of hugetlbfs";

@@ -320,7 +320,7 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "Process 77 cannot move to node 3 (cedar):\n\
              \x20 it has a socket open: descriptor 5: tcp 10.0.0.1:22  [socket, 20]\n\
-             \x20 it shares memory with another process: at 0x7f123000  [shared-memory, 6]\n\
+             \x20 another process maps its shared memory, or has it open: at 0x7f123000  [shared-memory, 6]\n\
              \x20 the node's CPU lacks a feature that its state needs: avx512f  [cpu-feature, 105]\n\
              \x20 there is not enough memory: 286 MiB are needed  [no-memory, 108]\n\
              \x20 the node runs another kernel: 7.3.5  [kernel-abi, 106]\n"
