@@ -100,6 +100,8 @@ class TestCluster(Cluster):
 
 
 def pytest_configure(config):
+    # Asked to stop, as by a time limit, it takes its cluster down like after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
     config.addinivalue_line("markers", "console_allow(regex): console lines that this test expects")
     config.addinivalue_line("markers", "full: only in the full run (BANYAN_TEST_FULL=1)")
