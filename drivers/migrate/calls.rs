@@ -341,12 +341,13 @@ fn go_home(state: &Arc<State>, guest: &Arc<Guest>, asked: &Asked) -> Verdict {
         if caller::signal_pending() {
             return Verdict::Restart;
         }
-        if guest.failed_to_go_home() > FAILED_MOVES {
+        if guest.failed_moves_home() > FAILED_MOVES {
             guest.forgive_moves_home(FAILED_MOVES);
             break Reason::TargetFailed;
         }
         let reason = match handover::bring_home(state, guest) {
             Ok(()) => {
+                guest.count_move_home();
                 state.calls.went_home.fetch_add(1, Relaxed);
                 pr_debug!("{} goes home for call {}\n", guest.pid, asked.number);
                 return Verdict::Restart;

@@ -145,9 +145,14 @@ impl Guest {
         self.mark.activate();
     }
 
-    /// Counts a move home for a system call, and says how many there were before that have not succeeded.
-    pub fn failed_to_go_home(&self) -> u32 {
-        self.homeward.fetch_add(1, Relaxed)
+    /// Counts a move home that one of its system calls has begun.
+    pub fn count_move_home(&self) {
+        self.homeward.fetch_add(1, Relaxed);
+    }
+
+    /// How many of these have not succeeded. To be asked when none is under way.
+    pub fn failed_moves_home(&self) -> u32 {
+        self.homeward.load(Relaxed)
     }
 
     /// Lets it try once more after `most` moves home have failed.
