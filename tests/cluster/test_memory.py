@@ -101,7 +101,7 @@ def test_shared_memory_is_looked_at_again_when_it_stands_still(cluster, place):
                              f"banyanctl migrate --wait {pid} 2 2>&1 & M=$!; sleep 1.2; "
                              f"exec 9</proc/{pid}/fd/$FD; wait $M; echo status $?", timeout=40, check=False)
         assert said.endswith("status 5"), said
-        assert cluster.sh(1, f"dmesg | grep '{pid} has changed: another process has its shared memory'")
+        assert cluster.sh(1, f"dmesg | grep '{pid} has changed: another process maps its shared memory'")
         assert cluster.sh(1, f"cut -d' ' -f3 /proc/{pid}/stat") == "S"
         cluster.sh(1, f"banyanctl migrate --wait {pid} 2 && banyanctl migrate --wait {pid} 1")
     finally:
