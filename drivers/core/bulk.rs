@@ -25,7 +25,16 @@ use kernel_ext::{
 };
 
 /// Longest time without progress on a bulk connection.
-pub(crate) const STALL_MS: Msecs = 10_000;
+const STALL_MS: Msecs = 10_000;
+
+/// Most memory for what waits on one in either direction, bytes: a move may take 16 MiB in all.
+const BUFFERS: u32 = 8 << 20;
+
+/// Sets a connection up to be a bulk connection.
+pub(crate) fn tune(socket: &Socket) {
+    socket.tune(STALL_MS);
+    socket.limit_buffers(BUFFERS);
+}
 
 struct Open {
     node: NodeId,
@@ -140,16 +149,6 @@ impl BulkSocket {
     /// Fills pages.
     pub fn recv_pages(&self, pages: &mut PageVec<'_>) -> Result {
         self.socket.recv_pages(pages, self.patience())
-    }
-
-    /// Fills memory of the current process.
-    pub fn recv_user(&self, address: usize, len: usize) -> Result {
-        self.socket.recv_user(address, len, self.patience())
-    }
-
-    /// Sends memory of the current process.
-    pub fn send_user(&self, address: usize, len: usize) -> Result {
-        self.socket.send_user(address, len, self.patience())
     }
 
     /// Ends the connection: calls of other threads on it return. From any thread.

@@ -53,7 +53,10 @@ use kernel_ext::{
 
 use crate::{
     auth,
-    bulk::BulkSocket,
+    bulk::{
+        self,
+        BulkSocket, //
+    },
     membership::Fate,
     peer::Peer,
     rpc::Responder,
@@ -392,7 +395,7 @@ impl Session {
 
     /// Hands a bulk connection to the service of moves, and waits until that is done with it.
     fn serve_bulk(&self, socket: Socket, opened: &Opened) {
-        socket.tune(crate::bulk::STALL_MS);
+        bulk::tune(&socket);
         let Ok(bulk) = self.bulk.add(opened.node, socket) else {
             return;
         };
@@ -430,7 +433,7 @@ impl Session {
         if opened.node != node {
             return Err(EHOSTUNREACH);
         }
-        socket.tune(crate::bulk::STALL_MS);
+        bulk::tune(&socket);
         let bulk = self.bulk.add(node, socket)?;
         // It may have been declared dead before the table knew the socket.
         self.member(node)?;

@@ -93,6 +93,17 @@ void banyan_sock_tune(struct socket *sock, unsigned int user_timeout_ms)
 	tcp_sock_set_user_timeout(sock->sk, user_timeout_ms);
 }
 
+void banyan_sock_limit(struct socket *sock, int bytes)
+{
+	struct sock *sk = sock->sk;
+
+	sock_set_rcvbuf(sk, bytes / 2);
+	lock_sock(sk);
+	sk->sk_userlocks |= SOCK_SNDBUF_LOCK;
+	WRITE_ONCE(sk->sk_sndbuf, bytes);
+	release_sock(sk);
+}
+
 void banyan_sock_abort_on_close(struct socket *sock)
 {
 	sock_no_linger(sock->sk);

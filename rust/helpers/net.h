@@ -31,6 +31,9 @@ int banyan_sock_take(struct socket *sock, struct iov_iter *iter);
 /* Sets a stream socket up as Banyan uses it: no Nagle delay; keepalive; gives up on unacknowledged data after user_timeout_ms. */
 void banyan_sock_tune(struct socket *sock, unsigned int user_timeout_ms);
 
+/* The most memory that data waiting in either direction may take, instead of what the kernel would let it grow to. */
+void banyan_sock_limit(struct socket *sock, int bytes);
+
 /* Forgets lingering data on close (RST), for peers that are dead. */
 void banyan_sock_abort_on_close(struct socket *sock);
 

@@ -192,6 +192,13 @@ impl Socket {
         unsafe { banyan_bindings::banyan_sock_tune(self.raw.as_ptr(), stall) };
     }
 
+    /// Limits what data waiting in either direction takes to this many bytes of memory each; else the kernel lets it grow as it is set.
+    pub fn limit_buffers(&self, bytes: u32) {
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        // SAFETY: The socket is ours.
+        unsafe { banyan_bindings::banyan_sock_limit(self.raw.as_ptr(), bytes) };
+    }
+
     /// Makes the close throw away what was not sent yet, for a peer that is dead.
     pub fn abort_on_close(&self) {
         // SAFETY: The socket is ours.
@@ -427,49 +434,6 @@ impl Socket {
             );
             self.transfer(direction, &mut message, pages.bytes, patience)
         }
-    }
-
-    fn transfer_user(
-        &self,
-        direction: Direction,
-        address: usize,
-        len: usize,
-        patience: Patience,
-    ) -> Result {
-        let (raw_direction, len) = match direction {
-            Direction::Send => (bindings::ITER_SOURCE, len),
-            Direction::Receive => (bindings::ITER_DEST, len),
-        };
-        let mut message = bindings::msghdr::default();
-        // SAFETY: The place is valid; the call checks that the range is user memory, and accesses to it may fault.
-        to_result(unsafe {
-            bindings::import_ubuf(
-                raw_direction as i32,
-                address as *mut core::ffi::c_void,
-                len,
-                &mut message.msg_iter,
-            )
-        })?;
-        // SAFETY: Checked above.
-        unsafe { self.transfer(direction, &mut message, len, patience) }
-    }
-
-    /// Fills `len` bytes at `address` of the current process, at most 2 GiB.
-    ///
-    /// # Errors
-    ///
-    /// As [`Socket::recv_exact`]; `EFAULT` if the memory cannot be written.
-    pub fn recv_user(&self, address: usize, len: usize, patience: Patience) -> Result {
-        self.transfer_user(Direction::Receive, address, len, patience)
-    }
-
-    /// Sends `len` bytes at `address` of the current process, at most 2 GiB.
-    ///
-    /// # Errors
-    ///
-    /// As [`Socket::send_all`]; `EFAULT` if the memory cannot be read.
-    pub fn send_user(&self, address: usize, len: usize, patience: Patience) -> Result {
-        self.transfer_user(Direction::Send, address, len, patience)
     }
 }
 

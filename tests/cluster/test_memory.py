@@ -14,7 +14,7 @@ FAULTS = "/sys/kernel/debug/banyan_migrate/faults"
 def place(cluster, workloads):
     """A directory on the shared /home with the programs in it."""
     cluster.sh(1, f"rm -rf {PLACE}; mkdir -p {PLACE}")
-    assert cluster.copy([file for file in workloads if file.endswith("_memory")], f"1:{PLACE}/") == 0
+    assert cluster.copy([file for file in workloads if "_memory" in file], f"1:{PLACE}/") == 0
     cluster.sh(1, "sync")
     cluster.until("all nodes are in", limit=60, condition=lambda: all(
         cluster.sh(n, "banyanctl nodes --json | grep -c '\"up\"' || true") == str(len(cluster.nodes))
@@ -170,6 +170,31 @@ def test_refused_before_it_is_touched(cluster, place, what):
 def test_not_in_this_kernel(cluster, place, what):
     """Neither can be set in the kernels that are supported; should one of them come, its state has to be looked at."""
     assert not started(cluster, place, f"alone {what}")
+
+
+@pytest.mark.limit(200)
+def test_a_move_takes_little_memory_besides(cluster, place):
+    """While 128 MiB move, neither node uses more than 16 MiB besides what the process has there."""
+    watch = f"python3 {place}/extra_memory.py"
+    pid = cluster.sh(1, f"cd {place}; setsid python3 -c 'import time; b = bytes([7]) * (128 << 20); print(1, flush=True); "
+                        "time.sleep(600)' </dev/null >big.out 2>&1 & echo $!")
+    try:
+        cluster.until("it is ready", limit=60, condition=lambda: cluster.sh(1, f"cat {place}/big.out") == "1")
+        for source, target in ((1, 2), (2, 3), (3, 1)):
+            cluster.sh(target, f"{watch} {pid} 100 </dev/null >/tmp/extra.out 2>&1 & echo $! >/tmp/extra.pid; "
+                               "while ! grep -q ready /tmp/extra.out; do sleep 0.1; done")
+            said = cluster.sh(source, f"{watch} {pid} 100 >/tmp/extra.out & W=$!; "
+                                      "while ! grep -q ready /tmp/extra.out; do sleep 0.1; done; "
+                                      f"banyanctl migrate --wait {pid} {target} && kill $W && wait $W; tail -n 1 /tmp/extra.out",
+                              timeout=120)
+            there = cluster.sh(target, "kill $(cat /tmp/extra.pid); while [ -d /proc/$(cat /tmp/extra.pid) ]; do sleep 0.1; done; "
+                                       "tail -n 1 /tmp/extra.out")
+            for node, line in ((source, said.splitlines()[-1]), (target, there)):
+                extra, had = (int(word) for word in line.split())
+                assert had > 120 << 10, f"node {node} was not watched: {line}"
+                assert extra < 16 << 10, f"from {source} to {target}, node {node} used {extra} KiB more"
+    finally:
+        cluster.sh(1, f"kill -KILL {pid}", check=False)
 
 
 def test_a_uprobe_keeps_it(cluster, place):
