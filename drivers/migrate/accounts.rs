@@ -80,6 +80,15 @@ pub fn signal_message(pid: i32, waiting: &Waiting, seq: u64) -> Signal {
     }
 }
 
+/// A signal that came for a process.
+pub fn waiting(message: &Signal) -> Waiting {
+    Waiting {
+        signal: message.signal,
+        shared: message.group != 0,
+        info: message.siginfo.first_chunk().copied(),
+    }
+}
+
 /// Where the guest is.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {

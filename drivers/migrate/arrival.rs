@@ -63,7 +63,8 @@ const MAX_ARRIVALS: usize = 1024;
 struct Inner {
     phase: Phase,
     reason: Option<Reason>,
-    socket: Option<BulkSocket>,
+    /// Kept when a task has taken it too: whoever gives the move up ends the connection, on which that task may wait.
+    socket: Option<Arc<BulkSocket>>,
     /// A task has taken it.
     claimed: bool,
     /// Committed, and the task is the process in full.
@@ -199,6 +200,7 @@ impl Arrival {
     ///
     /// `ENOENT` if the move was given up, `ENOMEM`.
     pub fn connected(self: &Arc<Self>, socket: BulkSocket, state: &State) -> Result {
+        let socket = Arc::new(socket, GFP_KERNEL)?;
         {
             let mut inner = self.inner.lock();
             if inner.phase != Phase::Offered || socket.node() != self.journey.source {
@@ -280,7 +282,7 @@ impl Arrival {
 
     /// Gives the move up, unless it is committed. Tells the source if `tell`. Says whether it is given up now.
     pub fn abort(&self, reason: Reason, tell: bool) -> bool {
-        {
+        let socket = {
             let mut inner = self.inner.lock();
             match inner.phase {
                 Phase::Committed => return false,
@@ -290,8 +292,10 @@ impl Arrival {
             inner.phase = Phase::Aborted;
             inner.reason = Some(reason);
             inner.ended_ms = clock::monotonic_ms();
-            // A task that reads from the connection must not go on.
-            drop(inner.socket.take());
+            inner.socket.take()
+        };
+        if let Some(socket) = socket {
+            socket.shutdown();
         }
         self.changed.wake_all();
         if tell {
@@ -325,24 +329,26 @@ impl Arrival {
         }
     }
 
-    fn claim(&self) -> Result<BulkSocket> {
+    fn claim(&self) -> Result<Arc<BulkSocket>> {
         let mut inner = self.inner.lock();
         if inner.phase != Phase::Receiving || inner.claimed {
             return Err(ENOENT);
         }
         inner.claimed = true;
-        inner.socket.take().ok_or(ENOENT)
+        inner.socket.clone().ok_or(ENOENT)
     }
 
     /// Restored: says so to the source and waits for its decision.
     fn await_commit(&self) -> bool {
-        {
+        let read = {
             let mut inner = self.inner.lock();
             if inner.phase != Phase::Receiving {
                 return false;
             }
             inner.phase = Phase::Restored;
-        }
+            inner.socket.take()
+        };
+        drop(read);
         let step = MigrationStep {
             migration: self.journey.migration,
             pid: self.journey.pid,

@@ -80,6 +80,8 @@ pub trait Job: Send {
 
 struct Inner {
     place: Place,
+    /// Where it was before, if it went on from there.
+    before: Option<NodeId>,
     jobs: KVec<KBox<dyn Job>>,
     arriving: Option<Arc<Arrival>>,
     /// It is with the kernel, outside of [`Deputy::live`], and this brings it back.
@@ -148,6 +150,7 @@ impl Deputy {
                 files,
                 inner <- new_mutex!(Inner {
                     place,
+                    before: None,
                     jobs: KVec::new(),
                     arriving: None,
                     outside: None,
@@ -182,10 +185,17 @@ impl Deputy {
         if journey_of(place.moves) == journey_of(inner.place.moves)
             && place.moves > inner.place.moves
         {
+            inner.before = Some(inner.place.node);
             inner.place = place;
         }
         drop(inner);
         self.wake.wake_all();
+    }
+
+    /// Whether the guest is at `node` or has just left it.
+    pub fn was_at(&self, node: NodeId) -> bool {
+        let inner = self.inner.lock();
+        inner.place.node == node || inner.before == Some(node)
     }
 
     /// CPU time in nanoseconds and resident memory in KiB, as last reported.
@@ -569,7 +579,7 @@ impl Deputy {
                     // It is on its way to another node, or back here.
                     if self.inner.lock().arriving.is_some() {
                         // It is taken along: the process finds it when it is itself again.
-                        let _ = own.queue_signal(waiting);
+                        let _ = self.subject.send_info(waiting);
                         return;
                     }
                     let _ = self.wake.wait(Interrupt::Killable, 50, || {

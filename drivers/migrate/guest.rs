@@ -6,6 +6,7 @@
 //! and how they end, and lets arrivals that nobody claims go.
 
 use crate::{
+    accounts,
     calls::Hooked,
     capture::Journey,
     deputy::Deputy,
@@ -92,6 +93,8 @@ pub struct Guest {
     pub since_ms: u64,
     watch: ExitWatch,
     state_seq: Atomic<u32>,
+    /// The number of the last signal from the deputy.
+    heard: Atomic<u64>,
     /// What the home was told last: the signal that stopped it, 0 if it runs.
     told: Atomic<u32>,
     /// The signal that it was stopped for, if it was not SIGSTOP.
@@ -128,6 +131,7 @@ impl Guest {
                 since_ms: clock::monotonic_ms(),
                 watch,
                 state_seq: Atomic::new(times_moved(journey.moves).wrapping_shl(16)),
+                heard: Atomic::new(0),
                 told: Atomic::new(0),
                 stopped_by: Atomic::new(0),
                 held: Atomic::new(false),
@@ -160,7 +164,7 @@ impl Guest {
         self.homeward.store(most.saturating_sub(1), Relaxed);
     }
 
-    /// A signal from the deputy.
+    /// A signal from the deputy, or from the node where the process was.
     ///
     /// # Errors
     ///
@@ -170,11 +174,11 @@ impl Guest {
             // The home knows that it goes on by this: if it stops again, that is news, however soon it is.
             self.told.store(0, Relaxed);
         }
-        let mut waiting = Waiting {
-            signal: message.signal,
-            shared: message.group != 0,
-            info: message.siginfo.first_chunk().copied(),
-        };
+        // The deputy sends one after the other.
+        if message.seq != 0 && self.heard.load(Relaxed) == message.seq {
+            return Ok(());
+        }
+        let mut waiting = accounts::waiting(message);
         if TERMINAL_STOPS.contains(&message.signal)
             && self.subject.default_action_of(message.signal)
         {
@@ -186,7 +190,11 @@ impl Guest {
                 info: None,
             };
         }
-        self.subject.send_info(&waiting)
+        self.subject.send_info(&waiting)?;
+        if message.seq != 0 {
+            self.heard.store(message.seq, Relaxed);
+        }
+        Ok(())
     }
 
     /// It stopped, or goes on: as `waitid` said to its parent, or as the keeper saw.

@@ -10,7 +10,10 @@ use crate::{
         self,
         Place, //
     },
-    capture::Capture,
+    capture::{
+        Capture,
+        Journey, //
+    },
     deputy::Deputy,
     faults::{
         self,
@@ -41,8 +44,11 @@ use kernel_ext::{
         Outcome, //
     },
     clock,
-    own::Own, //
+    own::Own,
+    signals::Waiting, //
 };
+
+const SIGKILL: u32 = 9;
 
 /// The work of a process that leaves, in its own context.
 pub struct Leaving {
@@ -205,15 +211,47 @@ impl Leaving {
             return;
         }
         own.park_signals();
+        let mut late = KVec::new();
         while let Some(waiting) = own.take_signal() {
-            let message = accounts::signal_message(journey.pid, &waiting, 0);
-            if link::request(journey.target, op::SIGNAL, &message, link::ANSWER_MS).is_err() {
-                pr_info!(
-                    "signal {} for {} was lost on the way\n",
-                    waiting.signal,
-                    journey.pid
-                );
+            if late.push(waiting, GFP_KERNEL).is_err() {
+                break;
             }
+        }
+        if own.fatal_signal_pending() {
+            // It killed but this shell.
+            let kill = Waiting {
+                signal: SIGKILL,
+                shared: true,
+                info: None,
+            };
+            // Without memory it is lost, as if it had come after the end of this task.
+            let _ = late.push(kill, GFP_KERNEL);
+        }
+        if late.is_empty() {
+            return;
+        }
+        let journey = *journey;
+        let spawned = self.state.errands.spawn(fmt!("banyan/signal"), move || {
+            send_after(&journey, &late);
+        });
+        if let Err(e) = spawned {
+            pr_info!("signals for {} were lost: {:?}\n", journey.pid, e);
+        }
+    }
+}
+
+/// Sends signals after a guest that has gone on, to where it went, or to its home should it have gone on from there too.
+fn send_after(journey: &Journey, late: &[Waiting]) {
+    for waiting in late {
+        let message = accounts::signal_message(journey.pid, waiting, 0);
+        let send = |node| link::request(node, op::SIGNAL, &message, link::ANSWER_MS);
+        if let Err(failure) = send(journey.target).or_else(|_| send(journey.home)) {
+            pr_info!(
+                "signal {} for {} was lost on the way: {:?}\n",
+                waiting.signal,
+                journey.pid,
+                failure.errno
+            );
         }
     }
 }

@@ -24,7 +24,10 @@ use banyan_wire::{
     image_memory::Extents,
     Wire, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use kernel_ext::{
     memory::{
         NewMapping,
@@ -65,7 +68,7 @@ pub struct Rebuild {
     pub task: kinds::task::Rebuilt,
     /// What the timers kind keeps until the commit.
     pub timers: kinds::timers::Rebuilt,
-    socket: BulkSocket,
+    socket: Arc<BulkSocket>,
     scratch: Option<usize>,
     records: u64,
     pages: u64,
@@ -77,7 +80,7 @@ impl Rebuild {
         journey: Journey,
         at_home: bool,
         module: &'static ThisModule,
-        socket: BulkSocket,
+        socket: Arc<BulkSocket>,
     ) -> Self {
         Self {
             journey,

@@ -6,7 +6,10 @@
 //! Everything here runs on the transport's threads, and hands what may wait to an errand of its own.
 
 use crate::{
-    accounts::Place,
+    accounts::{
+        self,
+        Place, //
+    },
     arrival,
     control,
     files,
@@ -59,7 +62,8 @@ use kernel::{
 };
 use kernel_ext::{
     clock,
-    machine, //
+    machine,
+    subject::Subject, //
 };
 
 /// The service.
@@ -126,15 +130,37 @@ impl MigrateService {
     }
 
     fn signalled(&self, from: NodeId, signal: &Signal, reply: Responder) {
+        let sent_after = signal.seq == 0;
         let result = match self.0.guests.get(signal.pid) {
-            // From its deputy, or from the node that it has just left.
-            Some(guest) if guest.home == from || signal.seq == 0 => guest.signal(signal),
+            Some(guest) if sent_after && guest.migration.source() == Some(from) => {
+                guest.signal(signal)
+            }
+            Some(guest) if !sent_after && guest.home == from => guest.signal(signal),
+            None if sent_after => self.sent_home(from, signal),
             _ => Err(ESRCH),
         };
         match result {
             Ok(()) => reply.reply(&[]),
             Err(e) => reply.fail(e),
         }
+    }
+
+    /// A signal that came too late to a process of this node, which has just come home from there or has gone on; then its deputy
+    /// passes it on.
+    fn sent_home(&self, from: NodeId, signal: &Signal) -> Result {
+        let away = self.0.deputies.get(signal.pid);
+        let went_on = away.is_some_and(|deputy| deputy.was_at(from));
+        let came = self.0.arrivals.snapshot().iter().any(|arrival| {
+            arrival.homeward
+                && arrival.journey.pid == signal.pid
+                && arrival.journey.source == from
+                && arrival.state().phase == Phase::Committed
+        });
+        if !went_on && !came {
+            return Err(ESRCH);
+        }
+        let subject = Subject::find(signal.pid).ok_or(ESRCH)?;
+        subject.send_info(&accounts::waiting(signal))
     }
 
     fn ended(&self, from: NodeId, exit: &GuestExit, reply: Responder) {

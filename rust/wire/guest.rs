@@ -39,8 +39,9 @@ crate::wire_struct! {
         pub pid: i32,
         /// Signal number, 1 to [`MAX_SIGNAL`]; the receiver checks it.
         pub signal: u32,
-        /// Counts the signals of this deputy: the guest drops one that it has had (sent again after a
-        /// lost connection or a move).
+        /// Counts the signals of this deputy, from 1: the guest drops one that it has had, which was sent
+        /// again since the answer was lost. 0 = from the node that the process has just left, which sends after it what came too late
+        /// there; its home takes it too.
         pub seq: u64,
         /// 1 = for the process, 0 = for its one thread.
         pub group: u32,

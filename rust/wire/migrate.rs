@@ -29,6 +29,11 @@ impl MigrationId {
         Self(((source.get() as u64) << 56) | (seq & 0x00ff_ffff_ffff_ffff))
     }
 
+    /// The node that the process left by this move.
+    pub const fn source(self) -> Option<NodeId> {
+        NodeId::new((self.0 >> 56) as u8)
+    }
+
     /// As a number: the tag of its bulk connection.
     pub const fn get(self) -> u64 {
         self.0
