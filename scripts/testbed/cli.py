@@ -54,6 +54,8 @@ def parser(usage: str) -> argparse.ArgumentParser:
         if name == "start":
             one.add_argument("--cpu", type=int, metavar="PERCENT", help="from now on")
             one.add_argument("--cpu-model", metavar="MODEL", help="from now on")
+            one.add_argument("--counted", action=argparse.BooleanOptionalAction,
+                             help="from now on its time is the number of its instructions")
     link = sub.add_parser("link", help="change a machine's network link")
     link.add_argument("node")
     link.add_argument("--down", action="store_true")
@@ -144,7 +146,8 @@ def dispatch(args: argparse.Namespace) -> int:
         return cluster.copy(args.paths[:-1], args.paths[-1])
     if args.command in ("kill", "start", "wait"):
         cluster.ask(args.command, node=args.node, cpu=getattr(args, "cpu", None),
-                    model=getattr(args, "cpu_model", None))
+                    model=getattr(args, "cpu_model", None),
+                    counted=getattr(args, "counted", None))
         return 0
     if args.command == "down":
         if not cluster.down():

@@ -113,6 +113,8 @@ class Supervisor:
                     machine.model = request["model"]
                 if request.get("cpu"):
                     machine.cpu_percent = request["cpu"]
+                if request.get("counted") is not None:
+                    machine.counted = request["counted"]
                 machine.start()
             elif command == "master":
                 if not machine.alive():

@@ -100,6 +100,8 @@ MEANING = [
     ("`overhead`",
      "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster",
      "the same just before or after without modules and service"),
+    ("`overhead_beside_a_guest`", "the same with a guest on the node, which sleeps: calls that go home are hooked then",
+     "as above"),
 ]
 
 NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of
@@ -108,8 +110,9 @@ them; if anything differs the whole run fails. No figure includes the start of t
 The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running, so
 that no tool's own cost is in it.
 
-What a call takes is that of the fastest hundredth of many batches of one millisecond, since the machine under the nodes has other
-things to do too. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan
+For the overhead, the node's clocks go by the instructions that it executes (QEMU's `-icount`), whatever else the machine under it
+does: the figures are ratios of numbers of instructions, and do not see caches. What a call takes is that of the fastest hundredth of
+many batches of one millisecond, between the timer's interrupts. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan
 included.
 """
 
