@@ -31,6 +31,8 @@ NODES = int(os.environ.get("BANYAN_TEST_NODES", "3"))
 NAME = os.environ.get("BANYAN_TEST_CLUSTER", "test")
 KEEP = os.environ.get("BANYAN_TEST_KEEP") == "1"
 LIMIT = 120
+# What failed so far, for those who do not want to wait for the end.
+FAILURES = Path(__file__).resolve().parents[2] / f"build/log/cluster/{NAME}.failures"
 
 
 class TimeUp(Exception):
@@ -102,6 +104,7 @@ class TestCluster(Cluster):
 def pytest_configure(config):
     # Asked to stop, as by a time limit, it takes its cluster down like after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    FAILURES.unlink(missing_ok=True)
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
     config.addinivalue_line("markers", "console_allow(regex): console lines that this test expects")
     config.addinivalue_line("markers", "full: only in the full run (BANYAN_TEST_FULL=1)")
@@ -127,6 +130,10 @@ def pytest_runtest_makereport(item):
         lines = console.text(log, start).splitlines()[-30:]
         if lines:
             report.sections.append((f"console of {log.stem}", "\n".join(lines)))
+    FAILURES.parent.mkdir(parents=True, exist_ok=True)
+    with open(FAILURES, "a", encoding="utf-8") as file:
+        sections = "".join(f"--- {title}\n{text}\n" for title, text in report.sections)
+        file.write(f"=== {item.nodeid}, {time.strftime('%H:%M:%S')}\n{report.longreprtext}\n{sections}\n")
 
 
 @pytest.fixture(scope="session")
