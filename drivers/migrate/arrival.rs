@@ -399,7 +399,7 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
     let received = received.and_then(|hooked| {
         rebuild.receive(own)?;
         if let Some(hooked) = hooked {
-            let new = Guest::new(own, &rebuild.journey, hooked, state)?;
+            let new = Guest::new(own, &rebuild, hooked, state)?;
             state.guests.insert(new.pid, new.clone())?;
             guest = Some(new);
         }

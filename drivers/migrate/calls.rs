@@ -53,12 +53,16 @@ use kernel_ext::{
     },
     caller,
     clock,
-    file::Facts,
+    file::{
+        self,
+        Facts, //
+    },
     file_numbers::{
         S_IFBLK,
         S_IFCHR,
         S_IFIFO,
         S_IFMT,
+        S_IFREG,
         S_IFSOCK, //
     },
     paths,
@@ -215,7 +219,7 @@ impl Decide for GuestCalls {
         let Some(guest) = state.guests.get(pid) else {
             return Verdict::Through;
         };
-        if goes_home(asked, pid) {
+        if goes_home(asked, pid, guest.landlocked) {
             go_home(&state, &guest, asked)
         } else {
             Verdict::Through
@@ -223,7 +227,8 @@ impl Decide for GuestCalls {
     }
 }
 
-fn goes_home(asked: &Asked, pid: i32) -> bool {
+/// `landlocked`: what it wants of paths is judged at home.
+fn goes_home(asked: &Asked, pid: i32, landlocked: bool) -> bool {
     let own = |place: u8| asked.argument(place) as i32 == pid;
     let own_or_zero = |place: u8| own(place) || asked.argument(place) as i32 == 0;
     match table::rule(asked.number) {
@@ -235,6 +240,12 @@ fn goes_home(asked: &Asked, pid: i32) -> bool {
             asked.argument(kind) as u32 != process || !own_or_zero(id)
         }
         Rule::Prctl => !table::prctl_is_local(asked.argument(0) as u32),
+        Rule::Proxied(place) => stands_for(asked, place, |_| true),
+        Rule::ProxiedFile(place) => stands_for(asked, place, |mode| mode & S_IFMT == S_IFREG),
+        Rule::Fcntl => {
+            !table::fcntl_is_local(asked.argument(1) as u32) && stands_for(asked, 0, |_| true)
+        }
+        Rule::Path(_) | Rule::Paths(..) if landlocked && !table::only_looks(asked.number) => true,
         Rule::Path(path) => leads_home(asked, path, pid),
         Rule::Paths(first, second) => {
             leads_home(asked, first, pid) || leads_home(asked, second, pid)
@@ -242,12 +253,28 @@ fn goes_home(asked: &Asked, pid: i32) -> bool {
     }
 }
 
+/// Whether this argument is a descriptor that stands for a file of the home, of a mode that counts.
+fn stands_for(asked: &Asked, place: u8, counts: impl FnOnce(u32) -> bool) -> bool {
+    let Some(file) = file::of_descriptor(asked.argument(place) as u32) else {
+        return false;
+    };
+    files::files().is_ok_and(|files| {
+        let proxy = files.proxies.behind(&file);
+        proxy.is_some_and(|proxy| counts(proxy.there.stat.mode))
+    })
+}
+
 /// Whether a path leads to what only the home has. One that cannot be read, or cannot be walked for a reason that is the same on every
 /// node, does not.
 fn leads_home(asked: &Asked, argument: PathArgument, pid: i32) -> bool {
     let address = asked.argument(argument.path) as usize;
+    // Without a path it is about the descriptor itself.
+    let about_descriptor = || {
+        let directory = argument.directory;
+        directory.is_some_and(|place| stands_for(asked, place, |_| true))
+    };
     if address == 0 {
-        return false;
+        return about_descriptor();
     }
     let Ok(mut buffer) = KVec::from_elem(0u8, PATH_MAX, GFP_KERNEL) else {
         return true;
@@ -259,20 +286,17 @@ fn leads_home(asked: &Asked, argument: PathArgument, pid: i32) -> bool {
         return false;
     };
     let length = text.to_bytes().len();
-    // An empty one stands for the descriptor itself.
+    if length == 0 {
+        return about_descriptor() && !table::only_looks(asked.number);
+    }
     let opens = table::opens(asked.number);
-    if length == 0
-        || length >= PATH_MAX - 1
-        || table::is_of_the_machine(text.to_bytes(), pid, opens)
-    {
+    if length >= PATH_MAX - 1 || table::is_of_the_machine(text.to_bytes(), pid, opens) {
         return false;
     }
-    /// `AT_FDCWD`.
-    const WORKING_DIRECTORY: i32 = -100;
     let directory = argument
         .directory
         .map(|place| asked.argument(place) as i32)
-        .filter(|&fd| fd != WORKING_DIRECTORY);
+        .filter(|&fd| fd != paths::WORKING_DIRECTORY);
     let Some(path) = buffer.get_mut(..=length) else {
         return true;
     };

@@ -102,6 +102,8 @@ impl Batch {
 pub struct Capture {
     /// Who moves, from where to where.
     pub journey: Journey,
+    /// A guest that a Landlock domain confines at its home.
+    pub landlocked: bool,
     /// What the files kind keeps until the move is over.
     pub files: kinds::files::Captured,
     /// What the memory kind keeps for the files kind.
@@ -123,6 +125,7 @@ impl Capture {
     pub fn new(journey: Journey, socket: BulkSocket) -> Result<Self> {
         let mut capture = Self {
             journey,
+            landlocked: false,
             files: Default::default(),
             memory: Default::default(),
             socket,

@@ -8,9 +8,9 @@
 use crate::{
     accounts,
     calls::Hooked,
-    capture::Journey,
     deputy::Deputy,
     link,
+    rebuild::Rebuild,
     state::State, //
 };
 use banyan_wire::{
@@ -105,6 +105,8 @@ pub struct Guest {
     tries: Atomic<u32>,
     /// How often a move home that one of its system calls began has not succeeded (yet).
     homeward: Atomic<u32>,
+    /// A Landlock domain confines it at its home, which judges what it wants of paths.
+    pub landlocked: bool,
     /// Lets its system calls be decided about.
     mark: CallMark,
     /// Keeps the calls hooked.
@@ -117,7 +119,8 @@ impl Guest {
     /// # Errors
     ///
     /// `ENOMEM`, `ESRCH`.
-    pub fn new(own: &Own, journey: &Journey, hooked: Hooked, state: &State) -> Result<Arc<Self>> {
+    pub fn new(own: &Own, rebuild: &Rebuild, hooked: Hooked, state: &State) -> Result<Arc<Self>> {
+        let journey = &rebuild.journey;
         let subject = Subject::current();
         let watch = ExitWatch::new(&subject, state.reaper.clone())?;
         let mark = CallMark::new(own)?;
@@ -137,6 +140,7 @@ impl Guest {
                 held: Atomic::new(false),
                 tries: Atomic::new(0),
                 homeward: Atomic::new(0),
+                landlocked: rebuild.credentials.landlocked,
                 mark,
                 _hooked: hooked,
             }),

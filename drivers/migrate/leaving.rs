@@ -86,6 +86,8 @@ impl BoundaryWork for Leaving {
                 return self.stay(Reason::NoMemory);
             }
         };
+        let guest = self.state.guests.get(journey.pid);
+        capture.landlocked = guest.is_some_and(|guest| guest.landlocked);
         let restored = faults::pass(Point::Capture)
             .and_then(|()| capture_all(own, &mut capture))
             .map_err(|reason| self.departure.better_reason(reason))

@@ -18,6 +18,7 @@
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
+#include <uapi/linux/landlock.h>
 #include <uapi/linux/rseq.h>
 #include <uapi/linux/sched/types.h>
 #include <asm/prctl.h>
@@ -245,31 +246,77 @@ void banyan_settle_wait(void)
 		regs->ax = -ERESTARTNOHAND;
 }
 
-/* Offset of Landlock's part in a credential's security blob, or a negative number if there is no Landlock. */
-static int landlock_offset = -1;
+/* Offsets of Landlock's parts in the security blobs of credentials and of open files, or negative numbers if there is no Landlock. */
+static int landlock_offset = -1, landlock_file_offset = -1;
 
-bool banyan_confined(struct task_struct *task)
+bool banyan_labelled(struct task_struct *task)
 {
 	struct lsm_prop own, first;
 	struct task_struct *init;
-	bool confined = false;
+	bool labelled = false;
 
 	rcu_read_lock();
 	init = pid_task(find_pid_ns(1, &init_pid_ns), PIDTYPE_TGID);
 	if (init && init != task) {
 		security_task_getlsmprop_obj(task, &own);
 		security_task_getlsmprop_obj(init, &first);
-		confined = memcmp(&own, &first, sizeof(own)) != 0;
-	}
-	if (landlock_offset >= 0) {
-		const struct cred *cred = __task_cred(task);
-
-		/* The domain is the first field of Landlock's part. */
-		if (cred->security)
-			confined |= *(void **)(cred->security + landlock_offset) != NULL;
+		labelled = memcmp(&own, &first, sizeof(own)) != 0;
 	}
 	rcu_read_unlock();
-	return confined;
+	return labelled;
+}
+
+/* The domain is the first field of Landlock's part. */
+static bool has_domain(const struct cred *cred)
+{
+	return landlock_offset >= 0 && cred->security && *(void **)(cred->security + landlock_offset);
+}
+
+bool banyan_landlocked(struct task_struct *task)
+{
+	bool landlocked;
+
+	rcu_read_lock();
+	landlocked = has_domain(__task_cred(task));
+	rcu_read_unlock();
+	return landlocked;
+}
+
+bool banyan_truncation_denied(struct file *file)
+{
+	/* What Landlock allowed when it was opened, of which only this and ioctl() on devices matter later, is the first field. */
+	if (landlock_file_offset < 0 || !file->f_security)
+		return false;
+	return !(READ_ONCE(*(u32 *)(file->f_security + landlock_file_offset)) & LANDLOCK_ACCESS_FS_TRUNCATE);
+}
+
+const struct cred *banyan_leave_domain(void)
+{
+	const struct cred *own = current_cred();
+	struct cred *cred;
+
+	if (!has_domain(own))
+		return NULL;
+	cred = prepare_kernel_cred(&init_task);
+	if (!cred)
+		return ERR_PTR(-ENOMEM);
+	cred->uid = own->uid;
+	cred->gid = own->gid;
+	cred->suid = own->suid;
+	cred->sgid = own->sgid;
+	cred->euid = own->euid;
+	cred->egid = own->egid;
+	cred->fsuid = own->fsuid;
+	cred->fsgid = own->fsgid;
+	cred->securebits = own->securebits;
+	cred->cap_inheritable = own->cap_inheritable;
+	cred->cap_permitted = own->cap_permitted;
+	cred->cap_effective = own->cap_effective;
+	cred->cap_bset = own->cap_bset;
+	cred->cap_ambient = own->cap_ambient;
+	put_group_info(cred->group_info);
+	cred->group_info = get_group_info(own->group_info);
+	return override_creds(cred);
 }
 
 bool banyan_shadow_stack(struct task_struct *task)
@@ -372,8 +419,10 @@ void banyan_state_resolve(void)
 	struct lsm_blob_sizes *sizes = (struct lsm_blob_sizes *)banyan_ksym_lookup("landlock_blob_sizes");
 	unsigned int i;
 
-	if (sizes)
+	if (sizes) {
 		landlock_offset = sizes->lbs_cred;
+		landlock_file_offset = sizes->lbs_file;
+	}
 	for (i = 0; i < BANYAN_RESTART_UNKNOWN; i++)
 		restart_functions[i] = banyan_ksym_lookup(restart_names[i]);
 }

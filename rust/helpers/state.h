@@ -78,8 +78,20 @@ int banyan_rseq_settle(void);
  */
 void banyan_settle_wait(void);
 
-/* Whether a task has a security label of its own, other than that of the first process, or a Landlock domain. */
-bool banyan_confined(struct task_struct *task);
+/* Whether a task has a security label of its own, other than that of the first process. */
+bool banyan_labelled(struct task_struct *task);
+
+/* Whether a Landlock domain confines a task. */
+bool banyan_landlocked(struct task_struct *task);
+
+/* Whether Landlock denies that a file be truncated through this open file, which was opened in a domain. */
+bool banyan_truncation_denied(struct file *file);
+
+/*
+ * Lets the current task act with its ids, groups and capabilities, but outside of its Landlock domain, until banyan_unborrow() gets what
+ * this returned: its credentials. NULL if there is no domain, -ENOMEM.
+ */
+const struct cred *banyan_leave_domain(void);
 
 /* Whether a task runs with a user shadow stack. */
 bool banyan_shadow_stack(struct task_struct *task);

@@ -194,9 +194,15 @@ impl Subject {
         }
     }
 
-    /// Whether a security module confines it in a way of its own.
-    pub fn confined(&self) -> bool {
+    /// Whether a security module gave it a label of its own.
+    pub fn labelled(&self) -> bool {
         // SAFETY: A reference to the task is held.
-        unsafe { banyan_bindings::banyan_confined(self.raw()) }
+        unsafe { banyan_bindings::banyan_labelled(self.raw()) }
+    }
+
+    /// Whether a Landlock domain confines it.
+    pub fn landlocked(&self) -> bool {
+        // SAFETY: A reference to the task is held.
+        unsafe { banyan_bindings::banyan_landlocked(self.raw()) }
     }
 }

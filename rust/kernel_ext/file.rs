@@ -58,22 +58,48 @@ pub(crate) unsafe fn adopt(raw: *mut bindings::file) -> Option<ARef<File>> {
     NonNull::new(raw).map(|raw| unsafe { ARef::from_raw(raw.cast::<File>()) })
 }
 
-/// Opens a path as the current task would.
+/// Opens a path as the current task would were it not confined by Landlock.
 ///
 /// # Errors
 ///
-/// Those of `open(2)`.
+/// Those of `open(2)`, `ENOMEM`.
 pub fn open(path: &CStr, flags: u32) -> Result<ARef<File>> {
-    // SAFETY: A string that ends in zero. O_CREAT is masked out, so that no mode is needed.
-    let raw = from_err_ptr(unsafe {
-        bindings::filp_open(
-            path.as_char_ptr(),
-            (flags & !(bindings::O_CREAT | bindings::O_EXCL | bindings::O_TRUNC)) as i32,
-            0,
-        )
-    })?;
-    // SAFETY: A new file, whose reference is ours.
-    unsafe { adopt(raw) }.ok_or(ENOENT)
+    outside_of_domain(|| {
+        // SAFETY: A string that ends in zero. O_CREAT is masked out, so that no mode is needed.
+        let raw = from_err_ptr(unsafe {
+            bindings::filp_open(
+                path.as_char_ptr(),
+                (flags & !(bindings::O_CREAT | bindings::O_EXCL | bindings::O_TRUNC)) as i32,
+                0,
+            )
+        })?;
+        // SAFETY: A new file, whose reference is ours.
+        unsafe { adopt(raw) }.ok_or(ENOENT)
+    })
+}
+
+/// Runs `f` outside of the current task's Landlock domain, should it have one: for what a process had open before it confined itself.
+fn outside_of_domain<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: The former credentials come back below, in the same task.
+    let former = from_err_ptr(unsafe { banyan_bindings::banyan_leave_domain() }.cast_mut())?;
+    let result = f();
+    if !former.is_null() {
+        // SAFETY: `former` comes from the call above.
+        unsafe { banyan_bindings::banyan_unborrow(former) };
+    }
+    result
+}
+
+/// The open file of a descriptor of the current task.
+pub fn of_descriptor(fd: u32) -> Option<ARef<File>> {
+    // SAFETY: The reference that it returns is ours.
+    unsafe { adopt(bindings::fget(fd)) }
+}
+
+/// Whether Landlock denies that the file be truncated through this open file.
+pub fn truncation_denied(file: &File) -> bool {
+    // SAFETY: The file is valid.
+    unsafe { banyan_bindings::banyan_truncation_denied(file.as_ptr()) }
 }
 
 /// What the file is.

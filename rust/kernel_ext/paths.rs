@@ -63,6 +63,9 @@ impl Drop for Directory {
     }
 }
 
+/// `AT_FDCWD`: in place of a descriptor, the working directory.
+pub const WORKING_DIRECTORY: i32 = -100;
+
 /// What the current task finds under a path: device, inode, mode, file system and number of a device are set. A relative path starts at
 /// an open directory, or at the working directory if there is none. `follow`: through the last part, too, if that is a link.
 ///
@@ -70,8 +73,6 @@ impl Drop for Directory {
 ///
 /// Those of a path walk; `EBADF` if the descriptor is none.
 pub fn look_up(directory: Option<i32>, name: &CStr, follow: bool) -> Result<Facts> {
-    /// `AT_FDCWD`.
-    const WORKING_DIRECTORY: i32 = -100;
     let mut facts = Facts::default();
     // SAFETY: The name ends with a zero, the facts are written before success is said. The context is that of a user task, by the nature
     // of a path walk; in another one the walk starts at the root of init.

@@ -7,7 +7,7 @@ use crate::calls::{
     at_cwd,
     Call,
     Rule,
-    Rule::{Home, Local, Own, OwnOnly, Path, Paths}, //
+    Rule::{Fcntl, Home, Local, Own, OwnOnly, Path, Paths, Proxied, ProxiedFile}, //
 };
 
 macro_rules! calls {
@@ -40,7 +40,7 @@ calls! {
     6 newlstat Path(at_cwd(0));
     7 poll Local;
     8 lseek Local;
-    9 mmap Local;
+    9 mmap ProxiedFile(4);
     10 mprotect Local;
     11 munmap Local;
     12 brk Local;
@@ -48,8 +48,8 @@ calls! {
     14 rt_sigprocmask Local;
     15 rt_sigreturn Local;
     16 ioctl Local;
-    17 pread64 Local;
-    18 pwrite64 Local;
+    17 pread64 ProxiedFile(0);
+    18 pwrite64 ProxiedFile(0);
     19 readv Local;
     20 writev Local;
     21 access Path(at_cwd(0));
@@ -103,12 +103,12 @@ calls! {
     69 msgsnd Home;
     70 msgrcv Home;
     71 msgctl Home;
-    72 fcntl Local;
-    73 flock Local;
+    72 fcntl Fcntl;
+    73 flock Proxied(0);
     74 fsync Local;
     75 fdatasync Local;
     76 truncate Path(at_cwd(0));
-    77 ftruncate Local;
+    77 ftruncate ProxiedFile(0);
     78 getdents Local;
     79 getcwd Local;
     80 chdir Path(at_cwd(0));
@@ -122,9 +122,9 @@ calls! {
     88 symlink Path(at_cwd(1));
     89 readlink Path(at_cwd(0));
     90 chmod Path(at_cwd(0));
-    91 fchmod Local;
+    91 fchmod Proxied(0);
     92 chown Path(at_cwd(0));
-    93 fchown Local;
+    93 fchown Proxied(0);
     94 lchown Path(at_cwd(0));
     95 umask Local;
     96 gettimeofday Local;
@@ -168,7 +168,7 @@ calls! {
     135 personality Local;
     136 ustat Home;
     137 statfs Path(at_cwd(0));
-    138 fstatfs Local;
+    138 fstatfs Proxied(0);
     139 sysfs Local;
     140 getpriority PRIORITY_OF_PROCESS;
     141 setpriority PRIORITY_OF_PROCESS;
@@ -210,16 +210,16 @@ calls! {
     187 readahead Local;
     188 setxattr Path(at_cwd(0));
     189 lsetxattr Path(at_cwd(0));
-    190 fsetxattr Local;
+    190 fsetxattr Proxied(0);
     191 getxattr Path(at_cwd(0));
     192 lgetxattr Path(at_cwd(0));
-    193 fgetxattr Local;
+    193 fgetxattr Proxied(0);
     194 listxattr Path(at_cwd(0));
     195 llistxattr Path(at_cwd(0));
-    196 flistxattr Local;
+    196 flistxattr Proxied(0);
     197 removexattr Path(at_cwd(0));
     198 lremovexattr Path(at_cwd(0));
-    199 fremovexattr Local;
+    199 fremovexattr Proxied(0);
     200 tkill OwnOnly(0);
     201 time Local;
     202 futex Local;
@@ -299,7 +299,7 @@ calls! {
     282 signalfd Home;
     283 timerfd_create Home;
     284 eventfd Home;
-    285 fallocate Local;
+    285 fallocate ProxiedFile(0);
     286 timerfd_settime Local;
     287 timerfd_gettime Local;
     288 accept4 Local;
@@ -309,8 +309,8 @@ calls! {
     292 dup3 Local;
     293 pipe2 Home;
     294 inotify_init1 Home;
-    295 preadv Local;
-    296 pwritev Local;
+    295 preadv ProxiedFile(0);
+    296 pwritev ProxiedFile(0);
     297 rt_tgsigqueueinfo OwnOnly(0);
     298 perf_event_open Home;
     299 recvmmsg Local;
@@ -320,7 +320,7 @@ calls! {
     303 name_to_handle_at Path(at(0));
     304 open_by_handle_at Home;
     305 clock_adjtime Home;
-    306 syncfs Local;
+    306 syncfs Proxied(0);
     307 sendmmsg Local;
     308 setns Home;
     309 getcpu Local;
@@ -341,8 +341,8 @@ calls! {
     324 membarrier Local;
     325 mlock2 Local;
     326 copy_file_range Local;
-    327 preadv2 Local;
-    328 pwritev2 Local;
+    327 preadv2 ProxiedFile(0);
+    328 pwritev2 ProxiedFile(0);
     329 pkey_mprotect Home;
     330 pkey_alloc Home;
     331 pkey_free Local;

@@ -42,6 +42,12 @@ pub enum Rule {
     },
     /// Locally if the first argument is an option of `prctl` whose effect is carried along.
     Prctl,
+    /// Locally if this argument is a descriptor of a file that is where the guest runs, and does not stand for one of its home.
+    Proxied(u8),
+    /// The same, but only what stands for a regular file goes home: on a pipe or a terminal the call is the same everywhere, or fails.
+    ProxiedFile(u8),
+    /// As [`Proxied`](Self::Proxied) for the first argument, but for commands of `fcntl` that concern the descriptor alone.
+    Fcntl,
     /// Locally if the path leads to a mount that the nodes share.
     Path(PathArgument),
     /// Locally if both paths do.
@@ -115,9 +121,31 @@ const CARRIED_OPTIONS: &[u32] = &[
     0x5356_4d41, // PR_SET_VMA
 ];
 
+/// Commands of `fcntl` that concern the descriptor, or status flags, which proxies pass on.
+const DESCRIPTOR_COMMANDS: &[u32] = &[
+    0,    // F_DUPFD
+    1,    // F_GETFD
+    2,    // F_SETFD
+    3,    // F_GETFL
+    4,    // F_SETFL
+    1027, // F_DUPFD_QUERY
+    1028, // F_CREATED_QUERY
+    1030, // F_DUPFD_CLOEXEC
+];
+
+/// Whether `fcntl` with this command is made where the guest runs, whatever the descriptor.
+pub fn fcntl_is_local(command: u32) -> bool {
+    DESCRIPTOR_COMMANDS.contains(&command)
+}
+
 /// Whether a call opens the file that its path names.
 pub fn opens(number: u16) -> bool {
     matches!(number, 2 | 85 | 257 | 437)
+}
+
+/// Whether a call only tells what is under a path: `stat` and its kind, `access`, `readlink`. Landlock does not judge these.
+pub fn only_looks(number: u16) -> bool {
+    matches!(number, 4 | 6 | 21 | 89 | 262 | 267 | 269 | 332 | 439)
 }
 
 /// Whether `prctl` with this option is made where the guest runs.
@@ -203,6 +231,9 @@ mod tests {
         assert_eq!(rule(60), Local);
         assert_eq!(rule(62), Rule::OwnOnly(0));
         assert_eq!(rule(257), Rule::Path(at(0)));
+        assert_eq!(rule(17), Rule::ProxiedFile(0));
+        assert_eq!(rule(72), Rule::Fcntl);
+        assert!(fcntl_is_local(1) && !fcntl_is_local(6));
         assert_eq!(rule(156), Local);
         assert_eq!(rule(399), Home);
         assert_eq!(rule(u16::MAX), Home);

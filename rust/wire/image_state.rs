@@ -29,6 +29,9 @@ pub const CREDENTIALS: u16 = 0x0221;
 /// Record, as many as it takes: supplementary groups, `u32` each, see [`encode_words`].
 pub const GROUPS: u16 = 0x0222;
 
+/// Record, empty: a Landlock domain confines the process. It stays at its home, and what it judges is done there.
+pub const LANDLOCK: u16 = 0x0223;
+
 /// Record: [`Identity`].
 pub const IDENTITY: u16 = 0x0231;
 /// Record: [`Limits`].

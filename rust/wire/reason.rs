@@ -110,7 +110,7 @@ reasons! {
     Rseq = 68, "rseq", "it is in a restartable sequence of a kind that is not known";
     SysvSem = 69, "sysv-sem", "it has undo values on System V semaphores";
     PiFutex = 70, "pi-futex", "it holds or waits for a priority-inheriting futex";
-    Landlock = 71, "landlock", "a Landlock or other security domain confines it";
+    Landlock = 71, "landlock", "Landlock limits what it may do with a file that it writes, or it has the rules of a domain open";
     SyscallUserDispatch = 72, "syscall-user-dispatch", "it dispatches system calls by itself (prctl)";
     IoPermissions = 73, "io-permissions", "it may use input and output ports (iopl, ioperm)";
     Ldt = 74, "ldt", "it uses a local descriptor table";
@@ -132,6 +132,7 @@ reasons! {
     SealedMapping = 90, "sealed-mapping", "it has a sealed mapping (mseal)";
     MemoryPolicy = 91, "memory-policy", "it has a NUMA memory policy (set_mempolicy, mbind)";
     DeniesExecGain = 92, "mdwe", "it denies itself memory that becomes executable (PR_SET_MDWE)";
+    SecurityLabel = 93, "security-label", "AppArmor or another security module confines it";
 
     NoSuchNode = 100, "no-such-node", "there is no such node";
     NodeDown = 101, "node-down", "the node is not up";

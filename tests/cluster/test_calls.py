@@ -7,7 +7,9 @@ import pytest
 from test_move import bench  # noqa: F401
 
 # What a guest does where it is; the rest of the program's calls take it home.
-AWAY = ("stay", "shared_file", "null_device", "own_process", "no_such_descriptor")
+AWAY = ("stay", "shared_file", "null_device", "own_process", "no_such_descriptor", "proxied_stream")
+# The same of one that Landlock confines; the domain stays at home.
+LANDLOCKED_AWAY = ("stay", "look", "write_what_was_open", "truncate_what_was_open_before", "stay_again", "write_what_is_still_open")
 
 
 @pytest.mark.limit(200)
@@ -17,7 +19,16 @@ def test_calls_go_home(cluster, bench):  # noqa: F811
     assert "differs" not in out, out
     places = json.loads(out.splitlines()[-1])
     assert {name for name, place in places.items() if place == "away"} == set(AWAY), places
-    assert len(places) > 15
+    assert len(places) > 20
+
+
+@pytest.mark.limit(200)
+def test_landlock_judges_at_home(cluster, bench):  # noqa: F811
+    out = cluster.sh(1, f"cd {bench} && python3 landlocked_calls.py 2 3 || echo differs", timeout=180)
+    assert "differs" not in out, out
+    places = json.loads(out.splitlines()[-1])
+    assert {name for name, place in places.items() if place == "away"} == set(LANDLOCKED_AWAY), places
+    assert "never" not in cluster.sh(1, f"cat {bench}/landlocked.other 2>&1 || true")
 
 
 @pytest.mark.limit(100)

@@ -7,8 +7,12 @@
 
 The driver moves the program away, lets it make the call, and asks where it is afterwards. Its last line is JSON: for each call
 "home" or "away"; the exit status is 0 if both runs said the same.
+
+The program's standard input and descriptor OUT are files on a mount that only its home has, so that proxies stand for them.
 """
+import fcntl
 import json
+import mmap
 import os
 import select
 import signal
@@ -19,6 +23,7 @@ import time
 
 # Each is given a directory of its own on a mount that only its home has.
 CALLS = {}
+OUT = int(os.environ.get("OUT", "-1"))
 
 
 def call(function):
@@ -166,6 +171,46 @@ def no_such_descriptor(_):
 
 
 @call
+def proxied_stream(_):
+    """What a proxy does by itself."""
+    return os.write(OUT, b"0123456789"), os.read(0, 4), os.fstat(OUT).st_size, fcntl.fcntl(OUT, fcntl.F_GETFL) & os.O_ACCMODE
+
+
+@call
+def proxied_size(_):
+    os.ftruncate(OUT, 6)
+    return os.fstat(OUT).st_size
+
+
+@call
+def proxied_positions(here):
+    os.pwrite(OUT, b"ab", 1)
+    with open(f"{here}/out", "rb") as f:
+        return os.pread(0, 5, 3), f.read()
+
+
+@call
+def proxied_attributes(_):
+    os.fchmod(OUT, 0o640)
+    os.utime(OUT, ns=(10**18, 10**18))
+    stat = os.fstat(OUT)
+    return oct(stat.st_mode), stat.st_mtime_ns
+
+
+@call
+def proxied_lock(_):
+    fcntl.flock(OUT, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(OUT, fcntl.LOCK_UN)
+    return "locked"
+
+
+@call
+def proxied_mapping(_):
+    with mmap.mmap(0, 0, prot=mmap.PROT_READ) as memory:
+        return memory[2:7]
+
+
+@call
 def new_session(_):
     pid = os.fork()
     if pid == 0:
@@ -180,10 +225,10 @@ def end(_):
     os.execvp("sh", ["sh", "-c", "echo from another program; exit 5"])
 
 
-def program() -> int:
+def program(calls) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     here = os.environ["HERE"]
-    for name, function in CALLS.items():
+    for name, function in calls.items():
         print("ready", name, flush=True)
         if signal.sigtimedwait({signal.SIGUSR1}, 60) is None:
             print("nobody drives", flush=True)
@@ -201,7 +246,7 @@ def node_of(pid: int) -> str:
     return str(json.loads(said.stdout).get("node")) if said.returncode == 0 else said.stderr
 
 
-def run(away: list[str]) -> tuple[list[str], dict[str, str]]:
+def run(away: list[str], script: str) -> tuple[list[str], dict[str, str]]:
     """Runs the program; returns what it said, and where each call left it."""
     here = f"/tmp/home_calls.{os.getpid()}"
     os.mkdir(here)
@@ -210,10 +255,12 @@ def run(away: list[str]) -> tuple[list[str], dict[str, str]]:
     if os.path.lexists("link_to_local"):
         os.unlink("link_to_local")
     os.symlink(f"{here}/target", "link_to_local")
-    surroundings = dict(os.environ, DRIVER=str(os.getpid()), HOST=os.uname().nodename, HERE=here, SESSION=str(os.getsid(0)))
+    with open(f"{here}/in", "w", encoding="utf-8") as f:
+        f.write("what is read from the standard input")
+    surroundings = dict(os.environ, OUT="9", DRIVER=str(os.getpid()), HOST=os.uname().nodename, HERE=here, SESSION=str(os.getsid(0)))
     said, places, before = [], {}, None
-    with subprocess.Popen([sys.executable, __file__, "--program"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          env=surroundings, process_group=0) as child:
+    line = f"exec {sys.executable} {script} --program <{here}/in 9>{here}/out"
+    with subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE, text=True, env=surroundings, process_group=0) as child:
         for line in child.stdout:
             if not line.startswith("ready "):
                 said.append(line)
@@ -234,11 +281,11 @@ def run(away: list[str]) -> tuple[list[str], dict[str, str]]:
     return said + [f"status {status}"], places
 
 
-def main() -> int:
+def main(script: str, calls) -> int:
     if sys.argv[1:] == ["--program"]:
-        return program()
-    plain, _ = run([])
-    moved, places = run(sys.argv[1:])
+        return program(calls)
+    plain, _ = run([], script)
+    moved, places = run(sys.argv[1:], script)
     for expected, got in zip(plain, moved):
         if expected != got:
             print("unmoved:", expected.strip(), "\n  moved:", got.strip())
@@ -249,4 +296,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__file__, CALLS))

@@ -28,9 +28,9 @@ use kernel_ext::{
 pub static KIND: Kind = Kind {
     name: "credentials",
     carried: "user and group ids, supplementary groups, all five capability sets, security bits, no_new_privs, login user and session; \
-              keys of the session stay at home and cannot be seen while away",
-    refused: "key rings for the process or the thread alone (key-rings), confinement by AppArmor, Landlock or another security module \
-              (landlock)",
+              keys of the session stay at home and cannot be seen while away; a Landlock domain stays at home and judges there",
+    refused: "key rings for the process or the thread alone (key-rings), confinement by AppArmor or another security module that gives \
+              labels (security-label)",
     check,
     capture,
     restore,
@@ -43,6 +43,8 @@ pub static KIND: Kind = Kind {
 pub struct Rebuilt {
     credentials: Option<records::Credentials>,
     groups: KVVec<u32>,
+    /// A Landlock domain confines it, at its home.
+    pub landlocked: bool,
 }
 
 /// Words in one record of groups.
@@ -52,8 +54,8 @@ fn check(subject: &Subject, reasons: &mut Reasons) {
     if subject.has_own_keys() {
         reasons.push(Reason::KeyRings, 0);
     }
-    if subject.confined() {
-        reasons.push(Reason::Landlock, 0);
+    if subject.labelled() {
+        reasons.push(Reason::SecurityLabel, 0);
     }
 }
 
@@ -74,6 +76,9 @@ fn capture(own: &Own, capture: &mut Capture) -> Result {
             _pad: 0,
         },
     )?;
+    if Subject::current().landlocked() || capture.landlocked {
+        capture.record(records::LANDLOCK, records::VERSION, &[])?;
+    }
     let mut chunk = KVec::with_capacity(CHUNK, GFP_KERNEL)?;
     own.each_group(|group| {
         chunk.push(group, GFP_KERNEL)?;
@@ -115,6 +120,7 @@ fn restore(
             }
             state.credentials = Some(credentials);
         }
+        (records::LANDLOCK, records::VERSION) => state.landlocked = true,
         (records::GROUPS, records::VERSION) => {
             for group in records::decode_words(payload).map_err(|_| EBADMSG)? {
                 if state.groups.len() >= records::MAX_GROUPS {

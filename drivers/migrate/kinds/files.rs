@@ -200,6 +200,16 @@ fn class_of(
                 Class::Refused(Reason::SharedDescription)
             }
         }
+        // A domain's judgement on truncation, once given, is bound to the open file.
+        Class::Shared(_)
+            if facts.flags & O_ACCMODE != O_RDONLY && file::truncation_denied(&opened.file) =>
+        {
+            if at_home && can_be_forwarded(subject, opened, facts) {
+                Class::Forward
+            } else {
+                Class::Refused(Reason::Landlock)
+            }
+        }
         Class::Refused(Reason::LocalFile)
             if at_home && can_be_forwarded(subject, opened, facts) =>
         {
