@@ -2,18 +2,23 @@
 
 //! `banyan_selftest.ko`: tests of what only a kernel can test, reported as KTAP in the kernel log. Not shipped.
 //!
-//! All tests run while the module loads; loading fails with `EINVAL` if one does. With `peer=N` the tests between two nodes run too,
+//! All tests run while the module loads; loading fails with `EINVAL` if one does. What only happens where a process goes back to user
+//! mode is tested with children of the process that loads the module. With `peer=N` the tests between two nodes run too,
 //! against the same module loaded at node N; without, the module stays as the other end. Those need `banyan_migrate` to be absent,
 //! since they take its ops.
 
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
+use kernel_ext::boundary;
 
 mod basics;
 mod calls;
+mod child;
+mod registers;
 mod sockets;
 mod threads;
+mod works;
 
 module! {
     type: SelftestModule,
@@ -83,6 +88,8 @@ impl kernel::Module for SelftestModule {
         groups.push(basics::TESTS, GFP_KERNEL)?;
         groups.push(threads::TESTS, GFP_KERNEL)?;
         groups.push(sockets::TESTS, GFP_KERNEL)?;
+        groups.push(works::TESTS, GFP_KERNEL)?;
+        groups.push(registers::TESTS, GFP_KERNEL)?;
         let server = calls::Server::start()
             .inspect_err(|e| pr_info!("# no service for other nodes: {e:?}\n"))
             .ok();
@@ -98,6 +105,8 @@ impl kernel::Module for SelftestModule {
             failed += run(tests, first);
             first += tests.len();
         }
+        // No test leaves a work behind; from here on no task is in the end of one either.
+        boundary::synchronize();
         let passed = count.saturating_sub(failed);
         pr_info!("# {passed} passed, {failed} failed\n");
         if failed > 0 {
