@@ -8,6 +8,8 @@
 //!
 //! Lock order: `inner` is innermost; it is never held across a wait or a call to another node.
 
+mod signals;
+
 use crate::{
     accounts::{
         self,
@@ -56,7 +58,6 @@ use kernel_ext::{
     },
     clock,
     own::Own,
-    signals::Waiting,
     subject::Subject,
     usage::ShownMemory,
     wait::{
@@ -68,9 +69,6 @@ use kernel_ext::{
 const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 const SIGSTOP: u32 = 19;
-
-/// How long a signal is kept for a guest that is between two nodes, milliseconds.
-const SIGNAL_PATIENCE_MS: u64 = 10_000;
 
 /// Work that a deputy does in its own context.
 pub trait Job: Send {
@@ -551,42 +549,6 @@ impl Deputy {
                 _pad: [0; 3],
             };
             link::tell(self.place().node, op::ORPHAN, &message);
-        }
-    }
-
-    /// Passes a signal on to the guest, wherever it is.
-    fn pass_on(&self, own: &Own, waiting: &Waiting) {
-        let seq = self.signals.fetch_add(1, Relaxed).wrapping_add(1);
-        let message = accounts::signal_message(self.pid, waiting, seq);
-        let begun = clock::monotonic_ms();
-        loop {
-            let place = self.place();
-            match link::request(place.node, op::SIGNAL, &message, link::ANSWER_MS) {
-                Ok(()) => return,
-                Err(failure) => {
-                    let waited = clock::monotonic_ms().saturating_sub(begun);
-                    let over = self.inner.lock().end.is_some();
-                    if over || waited > SIGNAL_PATIENCE_MS || own.fatal_signal_pending() {
-                        let error = failure.errno;
-                        pr_info!(
-                            "signal {} for {} did not reach it: {:?}\n",
-                            waiting.signal,
-                            self.pid,
-                            error
-                        );
-                        return;
-                    }
-                    // It is on its way to another node, or back here.
-                    if self.inner.lock().arriving.is_some() {
-                        // It is taken along: the process finds it when it is itself again.
-                        let _ = self.subject.send_info(waiting);
-                        return;
-                    }
-                    let _ = self.wake.wait(Interrupt::Killable, 50, || {
-                        self.place().moves != place.moves
-                    });
-                }
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     accounts,
     calls::Hooked,
     deputy::Deputy,
+    leaving,
     link,
     rebuild::Rebuild,
     state::State, //
@@ -370,6 +371,7 @@ pub fn keeper(state: Arc<State>) {
                 None => (),
             }
         }
+        leaving::tell_partings(&state);
         for arrival in state.arrivals.snapshot().iter() {
             arrival.expire(&state);
         }
@@ -386,6 +388,9 @@ pub fn keeper(state: Arc<State>) {
             continue;
         }
         let ended = || {
+            if !state.partings.lock().is_empty() {
+                return true;
+            }
             state
                 .deputies
                 .snapshot()

@@ -203,57 +203,91 @@ impl Leaving {
         if let Some(guest) = self.state.guests.get(journey.pid) {
             self.state.guests.remove(journey.pid, &guest);
         }
-        if lost {
-            let _ = link::request(
-                journey.home,
-                op::GUEST_EXIT,
-                &accounts::killed(journey.pid),
-                link::ANSWER_MS,
-            );
-            return;
-        }
         own.park_signals();
         let mut late = KVec::new();
+        // Without memory the rest is lost, as if it had come after the end of this task.
         while let Some(waiting) = own.take_signal() {
             if late.push(waiting, GFP_KERNEL).is_err() {
                 break;
             }
         }
-        if own.fatal_signal_pending() {
+        if own.killed_by_a_process() {
             // It killed but this shell.
             let kill = Waiting {
                 signal: SIGKILL,
                 shared: true,
                 info: None,
             };
-            // Without memory it is lost, as if it had come after the end of this task.
             let _ = late.push(kill, GFP_KERNEL);
         }
-        if late.is_empty() {
+        if !lost && late.is_empty() {
             return;
         }
-        let journey = *journey;
-        let spawned = self.state.errands.spawn(fmt!("banyan/signal"), move || {
-            send_after(&journey, &late);
-        });
-        if let Err(e) = spawned {
-            pr_info!("signals for {} were lost: {:?}\n", journey.pid, e);
+        let parting = Parting {
+            journey: *journey,
+            late,
+            lost,
+        };
+        match self.state.partings.lock().push(parting, GFP_KERNEL) {
+            Ok(()) => self.state.reaper.wake_all(),
+            Err(_) => pr_warn!("no memory to tell of {}\n", journey.pid),
         }
     }
 }
 
-/// Sends signals after a guest that has gone on, to where it went, or to its home should it have gone on from there too.
-fn send_after(journey: &Journey, late: &[Waiting]) {
-    for waiting in late {
-        let message = accounts::signal_message(journey.pid, waiting, 0);
-        let send = |node| link::request(node, op::SIGNAL, &message, link::ANSWER_MS);
-        if let Err(failure) = send(journey.target).or_else(|_| send(journey.home)) {
-            pr_info!(
-                "signal {} for {} was lost on the way: {:?}\n",
-                waiting.signal,
-                journey.pid,
-                failure.errno
-            );
+/// What is left to be told of a guest that has gone from here: by a thread of the node, since the shell may be killed.
+pub struct Parting {
+    journey: Journey,
+    late: KVec<Waiting>,
+    /// The node where it went died with it.
+    lost: bool,
+}
+
+impl Parting {
+    /// Tells it.
+    pub fn tell(&self) {
+        let Journey {
+            pid, home, target, ..
+        } = self.journey;
+        if self.lost {
+            let end = accounts::killed(pid);
+            if let Err(failure) = link::request(home, op::GUEST_EXIT, &end, link::ANSWER_MS) {
+                pr_info!("the end of {} was not told: {:?}\n", pid, failure.errno);
+            }
+            return;
+        }
+        for waiting in &self.late {
+            let message = accounts::signal_message(pid, waiting, 0);
+            let send = |node| link::request(node, op::SIGNAL, &message, link::ANSWER_MS);
+            // It may have gone on from there, too.
+            if let Err(failure) = send(target).or_else(|_| send(home)) {
+                pr_info!(
+                    "signal {} for {} was lost on the way: {:?}\n",
+                    waiting.signal,
+                    pid,
+                    failure.errno
+                );
+            }
+        }
+    }
+}
+
+/// Tells what there is to tell, each on a thread of its own. Called by the keeper.
+pub fn tell_partings(state: &Arc<State>) {
+    loop {
+        let parting = {
+            let mut partings = state.partings.lock();
+            match partings.remove(0) {
+                Ok(parting) => parting,
+                Err(_) => return,
+            }
+        };
+        let pid = parting.journey.pid;
+        let spawned = state
+            .errands
+            .spawn(fmt!("banyan/parting"), move || parting.tell());
+        if let Err(e) = spawned {
+            pr_warn!("nothing is told of {}: {:?}\n", pid, e);
         }
     }
 }

@@ -145,18 +145,22 @@ impl MigrateService {
         }
     }
 
+    /// Whether the process has lately come home from there.
+    fn came_home(&self, from: NodeId, pid: i32) -> bool {
+        self.0.arrivals.snapshot().iter().any(|arrival| {
+            arrival.homeward
+                && arrival.journey.pid == pid
+                && arrival.journey.source == from
+                && arrival.state().phase == Phase::Committed
+        })
+    }
+
     /// A signal that came too late to a process of this node, which has just come home from there or has gone on; then its deputy
     /// passes it on.
     fn sent_home(&self, from: NodeId, signal: &Signal) -> Result {
         let away = self.0.deputies.get(signal.pid);
         let went_on = away.is_some_and(|deputy| deputy.was_at(from));
-        let came = self.0.arrivals.snapshot().iter().any(|arrival| {
-            arrival.homeward
-                && arrival.journey.pid == signal.pid
-                && arrival.journey.source == from
-                && arrival.state().phase == Phase::Committed
-        });
-        if !went_on && !came {
+        if !went_on && !self.came_home(from, signal.pid) {
             return Err(ESRCH);
         }
         let subject = Subject::find(signal.pid).ok_or(ESRCH)?;
@@ -178,6 +182,8 @@ impl MigrateService {
     fn used(&self, from: NodeId, usage: &Usage) {
         match self.0.deputies.get(usage.pid) {
             Some(deputy) => deputy.guest_usage(from, *usage),
+            // What is there is but a shell, about to vanish.
+            None if self.came_home(from, usage.pid) => (),
             None => {
                 // It died here while nobody could tell the guest.
                 if let Some(home) = banyan::this_node() {

@@ -8,6 +8,7 @@ use crate::{
     deputy::Deputy,
     guest::Guest,
     handover::Departure,
+    leaving::Parting,
     table::Table, //
 };
 use kernel::{
@@ -57,6 +58,9 @@ pub struct State {
     /// Arrivals that wait for a child to be made for them.
     #[pin]
     pub unserved: Mutex<KVec<Arc<Arrival>>>,
+    /// What is left to be told of guests that have gone from here.
+    #[pin]
+    pub partings: Mutex<KVec<Parting>>,
     /// Woken when `unserved` has grown or the module goes.
     #[pin]
     pub serve: WaitQueue,
@@ -64,7 +68,7 @@ pub struct State {
     pub servers: Atomic<u32>,
     /// When the last of them went to make a process, milliseconds of `CLOCK_MONOTONIC`.
     pub served_ms: Atomic<u64>,
-    /// Woken when a guest has ended.
+    /// Woken when a guest has ended or has gone.
     pub reaper: Arc<WaitQueue>,
     /// Threads for what may not be done on the transport's own.
     #[pin]
@@ -95,6 +99,7 @@ impl State {
                 arrivals <- Table::new(),
                 departures <- Table::new(),
                 unserved <- new_mutex!(KVec::new()),
+                partings <- new_mutex!(KVec::new()),
                 serve <- WaitQueue::new(),
                 servers: Atomic::new(0),
                 served_ms: Atomic::new(0),

@@ -391,6 +391,20 @@ impl Own {
         }
     }
 
+    /// Whether a process sent it SIGKILL, and not the kernel.
+    pub fn killed_by_a_process(&self) -> bool {
+        let lock = SigLock::new(self);
+        let mut found = false;
+        for shared in [false, true] {
+            lock.each(shared, |entry| {
+                // SAFETY: The entry is in a queue whose lock is held.
+                let info = unsafe { &(*entry).info.__bindgen_anon_1 };
+                found |= info.si_signo as u32 == SIGKILL && info.si_code <= 0;
+            });
+        }
+        found
+    }
+
     /// Takes the next signal that waits and is not blocked, other than SIGKILL, out of the queue.
     pub fn take_signal(&self) -> Option<Waiting> {
         let mut info = bindings::kernel_siginfo::default();

@@ -9,7 +9,8 @@ from test_move import bench  # noqa: F401
 # What a guest does where it is; the rest of the program's calls take it home.
 AWAY = ("stay", "shared_file", "null_device", "own_process", "no_such_descriptor", "proxied_stream")
 # The same of one that Landlock confines; the domain stays at home.
-LANDLOCKED_AWAY = ("stay", "look", "write_what_was_open", "truncate_what_was_open_before", "stay_again", "write_what_is_still_open")
+LANDLOCKED_AWAY = ("stay", "look", "write_what_was_open", "truncate_what_was_open_before", "stay_again",
+                   "write_what_is_still_open")
 
 
 @pytest.mark.limit(200)

@@ -187,7 +187,7 @@ def test_a_move_takes_little_memory_besides(cluster, place):
                                       "while ! grep -q ready /tmp/extra.out; do sleep 0.1; done; "
                                       f"banyanctl migrate --wait {pid} {target} && kill $W && wait $W; tail -n 1 /tmp/extra.out",
                               timeout=120)
-            there = cluster.sh(target, "kill $(cat /tmp/extra.pid); while [ -d /proc/$(cat /tmp/extra.pid) ]; do sleep 0.1; done; "
+            there = cluster.sh(target, "P=$(cat /tmp/extra.pid); kill $P; while [ -d /proc/$P ]; do sleep 0.1; done; "
                                        "tail -n 1 /tmp/extra.out")
             for node, line in ((source, said.splitlines()[-1]), (target, there)):
                 extra, had = (int(word) for word in line.split())

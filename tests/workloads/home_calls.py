@@ -257,7 +257,8 @@ def run(away: list[str], script: str) -> tuple[list[str], dict[str, str]]:
     os.symlink(f"{here}/target", "link_to_local")
     with open(f"{here}/in", "w", encoding="utf-8") as f:
         f.write("what is read from the standard input")
-    surroundings = dict(os.environ, OUT="9", DRIVER=str(os.getpid()), HOST=os.uname().nodename, HERE=here, SESSION=str(os.getsid(0)))
+    surroundings = dict(os.environ, OUT="9",
+                        DRIVER=str(os.getpid()), HOST=os.uname().nodename, HERE=here, SESSION=str(os.getsid(0)))
     said, places, before = [], {}, None
     line = f"exec {sys.executable} {script} --program <{here}/in 9>{here}/out"
     with subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE, text=True, env=surroundings, process_group=0) as child:

@@ -12,6 +12,7 @@ pub mod calls;
 pub mod classify;
 pub mod ioctls;
 pub mod objects;
+mod owned_table;
 pub mod owner;
 pub mod proxy;
 pub mod reopen;
@@ -44,8 +45,8 @@ use kernel_ext::{
 };
 
 use calls::Calls;
+pub use owned_table::OwnedTable;
 use owner::Owned;
-pub use owner::OwnedTable;
 use proxy::{
     Proxies,
     Proxy, //

@@ -379,27 +379,6 @@ pub fn stat_of(facts: &Facts) -> FileStat {
     }
 }
 
-/// The files that the process of one deputy took along: let go of when this is dropped.
-pub struct OwnedTable {
-    pid: i32,
-    moves: u32,
-}
-
-impl OwnedTable {
-    /// Those of this process on this journey.
-    pub fn new(pid: i32, moves: u32) -> Self {
-        Self { pid, moves }
-    }
-}
-
-impl Drop for OwnedTable {
-    fn drop(&mut self) {
-        if let Ok(files) = super::files() {
-            files.owned.forget(self.pid, self.moves);
-        }
-    }
-}
-
 /// A node wants something done to a file.
 pub fn request(files: &Arc<Files>, from: NodeId, payload: &[u8]) {
     let Ok(request) = Request::decode(payload) else {
