@@ -183,11 +183,12 @@ impl Peer {
         self.changed.wake_all();
     }
 
-    /// Waits until all that was queued is written, or so long.
+    /// Waits until the peer's machine has all that was queued, or so long: this one may be about to lose its network.
     pub(crate) fn flush(&self, timeout: Msecs) {
         // Seldom and short: not worth a wake-up after each frame.
         let end = monotonic_ms().saturating_add(timeout.into());
-        while self.queue.lock().bytes > 0 && monotonic_ms() < end {
+        let waits = || self.queue.lock().bytes > 0 || self.socket.unacknowledged();
+        while waits() && monotonic_ms() < end {
             pause();
         }
     }

@@ -78,7 +78,7 @@ const MOST_THREADS: usize = 1024;
 /// Nice value of the threads on which others wait for a sign of life.
 pub(crate) const NICE: i32 = -15;
 /// Time that a leave waits for what is queued to go out.
-const FLUSH_MS: u32 = 300;
+const FLUSH_MS: u32 = 1_000;
 
 /// What a session was started with.
 pub(crate) struct Identity {

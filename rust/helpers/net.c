@@ -104,6 +104,13 @@ void banyan_sock_limit(struct socket *sock, int bytes)
 	release_sock(sk);
 }
 
+bool banyan_sock_unacknowledged(struct socket *sock)
+{
+	const struct tcp_sock *tcp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tcp->write_seq) != READ_ONCE(tcp->snd_una);
+}
+
 void banyan_sock_abort_on_close(struct socket *sock)
 {
 	sock_no_linger(sock->sk);

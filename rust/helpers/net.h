@@ -34,6 +34,9 @@ void banyan_sock_tune(struct socket *sock, unsigned int user_timeout_ms);
 /* The most memory that data waiting in either direction may take, instead of what the kernel would let it grow to. */
 void banyan_sock_limit(struct socket *sock, int bytes);
 
+/* Whether something was sent that the other end has not yet got. */
+bool banyan_sock_unacknowledged(struct socket *sock);
+
 /* Forgets lingering data on close (RST), for peers that are dead. */
 void banyan_sock_abort_on_close(struct socket *sock);
 

@@ -199,6 +199,12 @@ impl Socket {
         unsafe { banyan_bindings::banyan_sock_limit(self.raw.as_ptr(), bytes) };
     }
 
+    /// Whether something was sent that the other end has not said it got.
+    pub fn unacknowledged(&self) -> bool {
+        // SAFETY: The socket is a TCP socket of ours.
+        unsafe { banyan_bindings::banyan_sock_unacknowledged(self.raw.as_ptr()) }
+    }
+
     /// Makes the close throw away what was not sent yet, for a peer that is dead.
     pub fn abort_on_close(&self) {
         // SAFETY: The socket is ours.
