@@ -425,7 +425,7 @@ pub fn become_process(own: &Own, state: &Arc<State>, arrival: &Arc<Arrival>) -> 
         return false;
     }
     if let Some(guest) = &guest {
-        guest.tell_place();
+        guest.arrive();
     }
     let _ = faults::pass(Point::Run);
     rebuild.committed(own);

@@ -40,7 +40,8 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc, //
     }, //
@@ -94,6 +95,8 @@ pub struct Guest {
     pub since_ms: u64,
     watch: ExitWatch,
     state_seq: Atomic<u32>,
+    /// The move is committed. Before, its home must hear nothing of it.
+    arrived: Atomic<bool>,
     /// The number of the last signal from the deputy.
     heard: Atomic<u64>,
     /// What the home was told last: the signal that stopped it, 0 if it runs.
@@ -135,6 +138,7 @@ impl Guest {
                 since_ms: clock::monotonic_ms(),
                 watch,
                 state_seq: Atomic::new(times_moved(journey.moves).wrapping_shl(16)),
+                arrived: Atomic::new(false),
                 heard: Atomic::new(0),
                 told: Atomic::new(0),
                 stopped_by: Atomic::new(0),
@@ -147,6 +151,12 @@ impl Guest {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// It is here: its home hears of it from now on.
+    pub fn arrive(&self) {
+        self.arrived.store(true, Release);
+        self.tell_place();
     }
 
     /// From here on its system calls may go home. To be called when it is about to run.
@@ -283,7 +293,7 @@ impl Guest {
     }
 
     /// Tells the home where the guest is.
-    pub fn tell_place(&self) {
+    fn tell_place(&self) {
         if let (true, Some(node)) = (times_moved(self.moves) > 1, banyan::this_node()) {
             let moved = Moved {
                 migration: self.migration,
@@ -361,6 +371,9 @@ pub fn keeper(state: Arc<State>) {
             next_report = now.saturating_add(u64::from(REPORT_MS));
         }
         for guest in state.guests.snapshot().iter() {
+            if !guest.arrived.load(Acquire) {
+                continue;
+            }
             match guest.subject.exit_status() {
                 Some(status) => {
                     if guest.report_end(status) {
@@ -397,7 +410,9 @@ pub fn keeper(state: Arc<State>) {
                 .iter()
                 .any(|deputy| deputy.is_outside())
                 || state.guests.snapshot().iter().any(|guest| {
-                    guest.tries.load(Relaxed) == 0 && guest.subject.exit_status().is_some()
+                    guest.arrived.load(Acquire)
+                        && guest.tries.load(Relaxed) == 0
+                        && guest.subject.exit_status().is_some()
                 })
         };
         let left = next_report.saturating_sub(clock::monotonic_ms()).max(1);
