@@ -51,8 +51,9 @@ def other(request):
 
 
 def start(cluster: Cluster) -> subprocess.Popen:
-    return subprocess.Popen([COMMAND, "--name", cluster.name, "up", "--nodes", "0"],
-                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell lets what it runs in the background ignore SIGINT; on a terminal it is not ignored.
+    return subprocess.Popen([COMMAND, "--name", cluster.name, "up", "--nodes", "0"], stderr=subprocess.PIPE, text=True,
+                            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def supervisor(cluster: Cluster) -> int:
