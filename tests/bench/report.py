@@ -110,10 +110,10 @@ them; if anything differs the whole run fails. No figure includes the start of t
 The copy for criu is made by `sendfile` at one end and reads of 1 MiB at the other, both programs already running, so
 that no tool's own cost is in it.
 
-For the overhead, the node's clocks go by the instructions that it executes (QEMU's `-icount`), whatever else the machine under it
-does: the figures are ratios of numbers of instructions, and do not see caches. What a call takes is that of the fastest hundredth of
-many batches of one millisecond, between the timer's interrupts. The loop's time also has in it what share of the CPU other tasks of the node took meanwhile, those of Banyan
-included.
+For the overhead, the node's clocks go by the instructions that it executes (QEMU's `-icount`), whatever else the machine
+under it does: the figures are ratios of numbers of instructions, and do not see caches. What a call takes is that of the
+fastest hundredth of many batches of one millisecond, between the timer's interrupts. The loop's time also has in it what
+share of the CPU other tasks of the node took meanwhile, those of Banyan included.
 """
 
 SECONDS = """## Seconds behind them
