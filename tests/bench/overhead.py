@@ -32,7 +32,7 @@ def unload(cluster: Cluster) -> None:
 
 
 def restart(cluster: Cluster) -> None:
-    """The node again, with clocks that go by its instructions: then nothing else that this machine does is in what it measures."""
+    """The node again, with clocks that go by its instructions: then nothing else that this machine does is in the figures."""
     cluster.ask("kill", node=str(NODE))
     cluster.ask("start", node=str(NODE), counted=True)
     cluster.ask("wait", node=str(NODE))
