@@ -56,7 +56,7 @@ class Machine:
         self.lock = threading.Lock()
         self.model = options.models.get(number, "host" if options.kvm else "max")
         self.cpu_percent = options.cpu_percent if number else 100
-        # Its clocks go by the instructions that it executes, so that what it measures does not depend on what else this machine does.
+        # Its clocks go by the instructions that it executes: what it measures does not depend on what else this machine does.
         self.counted = False
 
     # -- QEMU ---------------------------------------------------------------
