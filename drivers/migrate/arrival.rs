@@ -275,8 +275,9 @@ impl Arrival {
                 inner.ended_ms = clock::monotonic_ms();
             }
         }
-        let _ = faults::pass(Point::Committed);
+        // At once: should the source die now, the home must hear where the process is before it is told of that.
         self.changed.wake_all();
+        let _ = faults::pass(Point::Committed);
         self.state()
     }
 
