@@ -53,7 +53,7 @@ def test_vector_registers(cluster, bench):  # noqa: F811
 @pytest.mark.full
 @pytest.mark.limit(600)
 def test_video(cluster, bench):  # noqa: F811
-    """ffmpeg: two hundred libraries, vector code by hand. It moves while it starts and ends; between, it has threads, and stays."""
+    """ffmpeg: two hundred libraries, vector code by hand. It moves while it starts and ends; else it has threads, and stays."""
     command = ("ffmpeg -nostdin -v error -threads 1 -filter_threads 1 -f lavfi -i testsrc2=size=320x240:rate=25:duration=6 "
                "-c:v mpeg4 -threads 1 -bitexact -f avi pipe:1")
     same_as_unmoved(cluster, bench, "ffmpeg", command, moves=12, pause=0.5, limit=240, but=("threads", "changed"))
@@ -63,7 +63,6 @@ KEYS = {
     # A line is typed at once; the last one ends the program. vim is not among them: its timer is a thread of the C library.
     "less": ("less less.txt", [" ", " ", "b", r"/line 77\r", "n", "G", "g", "40g", "jj", "kkk", "dd", "u", r"?line 5\r", "q"]),
 }
-
 
 # Reasons that are gone a moment later, on a machine that is busy.
 PASSING = ("busy", "changed", "in-kernel")
