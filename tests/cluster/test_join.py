@@ -148,7 +148,7 @@ def test_modules_come_and_go(cluster):
     cluster.sh(last, f"echo 0 > {SYSFS}/online; systemctl start banyan")
 
 
-def tests_in_kernel(between_nodes):
+def kernel_tests(between_nodes):
     """The names of the tests of banyan_selftest.ko, from the tables in its source."""
     names = []
     for file in (Path(__file__).resolve().parents[1] / "selftest").glob("*.rs"):
@@ -183,7 +183,7 @@ def test_kernel_selftest(cluster):
     try:
         for node, peer in ((one, ""), (two, f"peer={one}")):
             cluster.sh(node, f"modprobe banyan_selftest {peer} || {{ {log} | grep -v ': ok '; exit 1; }}", timeout=150)
-            assert sorted(passed_in_kernel(cluster.sh(node, log))) == sorted(tests_in_kernel(peer != "")), node
+            assert sorted(passed_in_kernel(cluster.sh(node, log))) == sorted(kernel_tests(peer != "")), node
         for node in (two, one):
             assert cluster.sh(node, "cat /sys/module/banyan_selftest/refcnt; pgrep -x modprobe || true") == "0"
             cluster.sh(node, "modprobe -r banyan_selftest")
