@@ -71,8 +71,8 @@ class Figure:
 
     def doubt(self) -> str:
         low, high = self.middle_half
-        return (f"- `{self.name}`: median {self.value:.3f}, but half of the rounds lie between {low:.3f} and {high:.3f}: the "
-                "machine was too busy with other things to tell so small a difference.")
+        return (f"- `{self.name}`: median {self.value:.3f}, but half of the rounds lie between {low:.3f} and {high:.3f}: too far "
+                "apart to tell so small a difference.")
 
 
 def table(head: list[str], rows: list[str]) -> list[str]:
@@ -100,8 +100,8 @@ MEANING = [
     ("`overhead`",
      "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster",
      "the same just before or after without modules and service"),
-    ("`overhead_beside_a_guest`", "the same with a guest on the node, which sleeps: calls that go home are hooked then",
-     "as above"),
+    ("`overhead_beside_a_guest`", "the same with a guest on the node, which sleeps: calls that go home are hooked then, among them `null_syscall`, which is "
+     "`getppid`", "as above"),
 ]
 
 NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of
