@@ -100,8 +100,10 @@ MEANING = [
     ("`overhead`",
      "time of one, with `banyan.ko` and `banyan_migrate.ko` loaded and the node in the cluster",
      "the same just before or after without modules and service"),
-    ("`overhead_beside_a_guest`", "the same with a guest on the node, which sleeps: calls that go home are hooked then, among them `null_syscall`, which is "
-     "`getppid`", "as above"),
+    ("`overhead_beside_a_guest`",
+     "the same with a guest on the node, which sleeps: calls that go home are hooked then, among them `null_syscall`, which is "
+     "`getppid`",
+     "as above"),
 ]
 
 NOTES = """The program that moves fills so many MiB with words of which none is zero, and sleeps. After each move it checks all of
