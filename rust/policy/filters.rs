@@ -14,12 +14,15 @@ pub const BLACKLIST: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Blacklist {
     nodes: [Option<Node>; BLACKLIST],
+    /// How many are on it: it is asked often and mostly empty.
+    count: u16,
 }
 
 impl Blacklist {
     /// Nobody is on it.
     pub const EMPTY: Self = Self {
         nodes: [None; BLACKLIST],
+        count: 0,
     };
 
     /// Puts a node on it; whether there was room.
@@ -27,20 +30,25 @@ impl Blacklist {
         if self.contains(node) {
             return true;
         }
-        let free = self.nodes.iter_mut().find(|slot| slot.is_none());
-        free.map(|slot| *slot = Some(node)).is_some()
+        let Some(free) = self.nodes.iter_mut().find(|slot| slot.is_none()) else {
+            return false;
+        };
+        *free = Some(node);
+        self.count = self.count.saturating_add(1);
+        true
     }
 
     /// Takes it off.
     pub fn remove(&mut self, node: Node) {
         for slot in self.nodes.iter_mut().filter(|slot| **slot == Some(node)) {
             *slot = None;
+            self.count = self.count.saturating_sub(1);
         }
     }
 
     /// Whether it is on it.
     pub fn contains(&self, node: Node) -> bool {
-        self.nodes.contains(&Some(node))
+        self.count > 0 && self.nodes.contains(&Some(node))
     }
 }
 

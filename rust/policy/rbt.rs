@@ -77,8 +77,11 @@ impl Rbt {
                 .map(|node| level.checked_div(self.inc(&node)).unwrap_or(0));
             each.fold(0, u64::saturating_add)
         };
-        let (mut low, mut high) = (0_u64, u64::MAX);
-        // `low` holds no more than there are, `high` holds more, or is never reached.
+        // `low` holds no more than there are; `high` holds more, since this node alone does.
+        let (mut low, mut high) = (
+            0_u64,
+            self.inc(&view.here).saturating_mul(tasks.saturating_add(1)),
+        );
         while high.saturating_sub(low) > 1 {
             let middle = low.saturating_add(high.saturating_sub(low) >> 1);
             if filled(middle) <= tasks {
