@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 P := scripts/platform
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full modules tool install cluster bench lint doc deb clean distclean format
+.PHONY: help demo test test-full modules tool install cluster bench simulate lint doc deb clean distclean format
 
 # Needs names, in words, a file that another part of the tree brings.
 needs = @test -e $(1) || { echo "banyan: FAILED: $(1) is not in this tree" >&2; exit 1; }
@@ -21,6 +21,7 @@ help:
 	@echo 'make install    modules, tool and service files under DESTDIR'
 	@echo 'make cluster    build everything and boot a cluster (NODES=2); then: scripts/cluster --help'
 	@echo 'make bench      measure; writes build/bench.json and docs/benchmarks.md'
+	@echo 'make simulate   the scheduler on simulated clusters; writes build/simulate.json (ARGS=--help)'
 	@echo 'make lint       rustfmt, clippy, unsafe boundary, shellcheck, flake8, docs'
 	@echo 'make format     put all Rust files into the form that lint wants'
 	@echo 'make doc        HTML of the crates, in build/doc; regenerates docs/what-moves.md'
@@ -57,6 +58,11 @@ test-full: modules tool
 bench: modules tool
 	$(call needs,tests/bench/run)
 	@$(P)/in-root tests/bench/run
+
+# ARGS: options of the simulator.
+simulate:
+	@$(P)/host
+	@$(P)/simulate $(ARGS)
 
 lint:
 	@$(P)/host
