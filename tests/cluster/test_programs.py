@@ -85,7 +85,7 @@ def on_terminal(cluster, bench, name, moves):  # noqa: F811
 def test_on_a_terminal(cluster, bench, name):  # noqa: F811
     """Keys go to the terminal at home; after each, screen and settings are those of a run that was not moved."""
     plain, wanted = on_terminal(cluster, bench, name, 0)
-    assert wanted.count("\n== ") >= len(KEYS[name][1]) - 1 and len(wanted) > 3000, "the screens are empty"
+    assert wanted.count("\n== ") >= len(KEYS[name][1]) - 1 and len(wanted) > 5000, "the screens are empty"
     moved, screens = on_terminal(cluster, bench, name, 12)
     assert screens == wanted
     assert moved["status"] == plain["status"] == 0
