@@ -26,9 +26,15 @@ CALLS = {}
 OUT = int(os.environ.get("OUT", "-1"))
 
 
-def call(function):
-    CALLS[function.__name__] = function
-    return function
+def registrar(calls):
+    """A decorator that adds functions to these calls, by their names and in their order."""
+    def call(function):
+        calls[function.__name__] = function
+        return function
+    return call
+
+
+call = registrar(CALLS)
 
 
 @call
