@@ -180,18 +180,7 @@ impl Gossip {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(node: u16, version: u64) -> Record {
-        Record {
-            node: Node(node),
-            version,
-            cpus: 1,
-            mhz: 1_000,
-            memory_kib: 100,
-            free_kib: 100,
-            ..Record::default()
-        }
-    }
+    use crate::record::small as record;
 
     #[test]
     fn the_newest_go_first_and_no_more_than_the_window() {

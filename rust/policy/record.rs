@@ -96,6 +96,20 @@ impl Record {
     }
 }
 
+/// What a small idle node tells of itself, for tests.
+#[cfg(test)]
+pub(crate) fn small(node: u16, version: u64) -> Record {
+    Record {
+        node: Node(node),
+        version,
+        cpus: 1,
+        mhz: 1_000,
+        memory_kib: 100,
+        free_kib: 100,
+        ..Record::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

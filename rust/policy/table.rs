@@ -165,18 +165,7 @@ impl<T: DerefMut<Target = [Row]>> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(node: u16, version: u64) -> Record {
-        Record {
-            node: Node(node),
-            version,
-            cpus: 1,
-            mhz: 1_000,
-            memory_kib: 100,
-            free_kib: 100,
-            ..Record::default()
-        }
-    }
+    use crate::record::small as record;
 
     #[test]
     fn the_newer_of_two_stays() {
